@@ -1,0 +1,50 @@
+# Two commands do everything on a fresh machine: `make demo` and `make test`.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+VENV := .venv
+BIN := $(VENV)/bin
+UV := UV_PYTHON_DOWNLOADS=never VIRTUAL_ENV=$(VENV) $(BIN)/uv
+COMPILE := $(UV) pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+	pyproject.toml
+ARGS ?=
+
+.PHONY: help demo test check bench clean lock browser
+
+help:  ## Say what each target does.
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
+
+demo: $(VENV)/installed  ## The whole story on a virtual line: learn, inspect, show, review. ARGS="--parts 60"
+	$(BIN)/partgate demo $(ARGS)
+
+test: $(VENV)/installed browser  ## All tests, the browser's included. ARGS="-k name"
+	$(BIN)/pytest $(ARGS)
+
+check: $(VENV)/installed  ## Lint, types, layers, and the commands the documents name.
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python tests/check_docs.py
+
+bench: $(VENV)/installed  ## Speed and accuracy, measured side by side; writes bench.json.
+	$(BIN)/python -m benchmarks $(ARGS)
+
+clean:  ## Remove what make made; your partgate-home stays.
+	rm -rf $(VENV) bench.json dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+
+lock: $(VENV)/installed  ## Resolve the dependencies anew into requirements/.
+	$(COMPILE) -o requirements/station.txt
+	$(COMPILE) --extra demo --group build --group dev -c requirements/station.txt -o requirements/dev.txt
+
+browser:
+	@tests/browser/install_chromium.sh
+
+# Hashed locks alone decide what is installed; the project itself goes in by path.
+$(VENV)/installed: requirements/bootstrap.txt requirements/dev.txt pyproject.toml
+	@./.ci/python_for_venv.sh $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/bootstrap.txt
+	$(UV) pip sync --quiet --require-hashes requirements/bootstrap.txt requirements/dev.txt
+	$(UV) pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
