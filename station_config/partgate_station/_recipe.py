@@ -1,0 +1,105 @@
+"""The recipe: all that a product adds to a station."""
+
+from collections.abc import Sequence
+from typing import Annotated, Literal
+
+import shapely
+from pydantic import Field, field_validator
+
+from partgate_station._errors import ConfigError
+from partgate_station._model import FileModel, Name
+from partgate_station._verdict import Thresholds, Verdict
+
+MIN_VERTICES = 3
+
+Vertex = tuple[Annotated[float, Field(ge=0)], Annotated[float, Field(ge=0)]]
+
+
+class Region(FileModel):
+    """A polygon in the frame, in pixels of the frame as the camera gives it.
+
+    Convention: vertices are (x, y), x to the right, y down, the origin in the upper left corner.
+    """
+
+    use: Literal["inspect", "ignore"] = "inspect"
+    """`inspect`: only what lies in such a region is judged. `ignore`: what lies in it is not."""
+
+    camera_id: Name | None = None
+    """The camera whose frames it belongs to; without one, every camera's."""
+
+    polygon: tuple[Vertex, ...]
+
+    @field_validator("polygon")
+    @classmethod
+    def _encloses_an_area(cls, polygon: tuple[Vertex, ...]) -> tuple[Vertex, ...]:
+        if len(polygon) < MIN_VERTICES:
+            raise ValueError(
+                f"{len(polygon)} vertices enclose nothing; a region needs at least {MIN_VERTICES}"
+            )
+        shape = shapely.Polygon(polygon)
+        if shape.area == 0:
+            raise ValueError("the region is empty: its vertices lie on one line")
+        if not shape.is_valid:
+            raise ValueError(f"the outline crosses itself ({shapely.is_valid_reason(shape)})")
+        return polygon
+
+    def problems(self, *, width_px: int, height_px: int) -> list[str]:
+        """Return what is wrong with this region in a frame of that size; empty if it fits."""
+        return [
+            f"vertex {number} ({x:g}, {y:g}) outside {width_px}×{height_px}"
+            for number, (x, y) in enumerate(self.polygon)
+            if x > width_px or y > height_px
+        ]
+
+
+class RecipeSettings(FileModel):
+    """The part of a recipe that a person writes down before the product is learned."""
+
+    regions: tuple[Region, ...] = ()
+    """Without one, the whole frame is judged."""
+
+    deadline_ms: int = Field(default=1000, ge=1, le=600_000)
+    """From the trigger to the reject signal. A verdict that is later is UNDECIDED."""
+
+    review_gate: Literal["reject", "accept"] = "reject"
+    """How the reject gate treats a part in the review band."""
+
+    def check_regions(self, *, width_px: int, height_px: int) -> None:
+        """Refuse regions that do not fit into frames of that size.
+
+        Raises:
+            ConfigError: names every vertex that lies outside.
+        """
+        problems = [
+            f"regions[{number}]: {problem}"
+            for number, region in enumerate(self.regions)
+            for problem in region.problems(width_px=width_px, height_px=height_px)
+        ]
+        if problems:
+            raise ConfigError(problems)
+
+    def check_cameras(self, camera_ids: Sequence[str]) -> None:
+        """Refuse regions of cameras that the station does not have.
+
+        Raises:
+            ConfigError: names the region, its camera and the cameras there are.
+        """
+        problems = [
+            f"regions[{number}].camera_id: no camera '{region.camera_id}' at this station"
+            f" (it has {', '.join(camera_ids)})"
+            for number, region in enumerate(self.regions)
+            if region.camera_id is not None and region.camera_id not in camera_ids
+        ]
+        if problems:
+            raise ConfigError(problems)
+
+
+class Recipe(RecipeSettings):
+    """Everything but the learned model that decides a part's verdict. Versioned, never changed."""
+
+    product: Name
+    thresholds: Thresholds
+
+    def gate_opens(self, verdict: Verdict) -> bool:
+        """Return whether the reject gate lets a part with this verdict pass."""
+        return verdict is Verdict.ACCEPT or (verdict is Verdict.REVIEW and self.review_gate == "accept")

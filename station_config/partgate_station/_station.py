@@ -1,0 +1,116 @@
+"""The station file: which cameras, which trigger, which product, which runtime."""
+
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from partgate_station._model import FileModel, Name
+
+SCHEMA_VERSION = 1
+
+FeatureValue = str | int | float | bool
+
+
+class GenicamCamera(FileModel):
+    """A GenICam camera, reached through a GenTL producer (a `.cti` file)."""
+
+    kind: Literal["genicam"]
+    camera_id: Name
+
+    producer: str
+    """A producer's file name, looked for in GENICAM_GENTL64_PATH and in the `genicam` package, or a
+    path to one. `viky.cti` is the simulator that comes with `genicam`."""
+
+    serial_number: str | None = None
+    """The camera with this serial number. Without it and without `user_defined_name`, the first."""
+
+    user_defined_name: str | None = None
+    """The camera with this user-defined name."""
+
+    features: dict[str, FeatureValue] = Field(default_factory=dict)
+    """GenICam features by name, set in this order and read back."""
+
+    @model_validator(mode="after")
+    def _chosen_once(self) -> Self:
+        if self.serial_number is not None and self.user_defined_name is not None:
+            raise ValueError("give serial_number or user_defined_name, not both")
+        return self
+
+
+class FolderCamera(FileModel):
+    """Images on disk, one per trigger, in the order of their names."""
+
+    kind: Literal["folder"]
+    camera_id: Name
+
+    folder: Path
+    """Searched with its sub-folders. Relative to the station file."""
+
+    repeat: bool = False
+    """Begin again after the last image; otherwise the station stops there."""
+
+
+class VirtualCamera(FileModel):
+    """A drawn line: parts cut from a photograph of a texture, some with a defect drawn on."""
+
+    kind: Literal["virtual"]
+    camera_id: Name
+
+    texture: Literal["brick", "grass", "gravel"] = "brick"
+    seed: int = Field(default=0, ge=0)
+    """The same seed draws the same parts."""
+
+    size_px: int = Field(default=256, ge=64, le=448)
+    """Width and height of a part's frame."""
+
+    defect_rate: float = Field(default=0.1, ge=0, le=1)
+    """The share of parts that get a defect."""
+
+
+Camera = Annotated[GenicamCamera | FolderCamera | VirtualCamera, Field(discriminator="kind")]
+
+
+class IntervalTrigger(FileModel):
+    """A part every so often."""
+
+    kind: Literal["interval"]
+    period_s: float = Field(gt=0, le=3600)
+
+
+class ContinuousTrigger(FileModel):
+    """The next part as soon as the last one has its verdict."""
+
+    kind: Literal["continuous"]
+
+
+Trigger = Annotated[IntervalTrigger | ContinuousTrigger, Field(discriminator="kind")]
+
+
+class Records(FileModel):
+    """What the station keeps."""
+
+    images: Literal["all", "flagged"] = "all"
+    """`flagged`: frames of accepted parts are not kept."""
+
+
+class StationConfig(FileModel):
+    """One physical cell."""
+
+    schema_version: int = Field(default=SCHEMA_VERSION, ge=1)
+    station_id: Name
+    name: str = ""
+
+    product: Name | None = None
+    """The product whose active recipe judges the parts. Without one the station collects images:
+    every part is UNDECIDED, its frames are kept to learn from."""
+
+    runtime: Literal["auto", "openvino", "tensorrt"] = "auto"
+    trigger: Trigger = ContinuousTrigger(kind="continuous")
+    cameras: tuple[Camera, ...] = Field(min_length=1)
+    records: Records = Records()
+
+    @property
+    def camera_ids(self) -> tuple[str, ...]:
+        """The cameras' names, in the order of the file."""
+        return tuple(camera.camera_id for camera in self.cameras)
