@@ -1,0 +1,44 @@
+"""Cameras: one file per kind, one protocol for all."""
+
+from partgate_cameras._defects import DefectKind
+from partgate_cameras._drawing import Defect, VirtualPart, draw_part
+from partgate_cameras._errors import (
+    CameraError,
+    CameraUnavailable,
+    EndOfImages,
+    FeatureError,
+    FrameFormatError,
+    FrameIncomplete,
+    FrameOutOfOrder,
+    FrameTimeout,
+    ImageError,
+)
+from partgate_cameras._frame import Camera, Frame
+from partgate_cameras._listing import ImageSurvey, SkippedFile, list_images, survey_images
+from partgate_cameras._make import make_camera
+from partgate_cameras._stills import decode_image, read_image
+
+__all__ = [
+    "Camera",
+    "CameraError",
+    "CameraUnavailable",
+    "Defect",
+    "DefectKind",
+    "EndOfImages",
+    "FeatureError",
+    "Frame",
+    "FrameFormatError",
+    "FrameIncomplete",
+    "FrameOutOfOrder",
+    "FrameTimeout",
+    "ImageError",
+    "ImageSurvey",
+    "SkippedFile",
+    "VirtualPart",
+    "decode_image",
+    "draw_part",
+    "list_images",
+    "make_camera",
+    "read_image",
+    "survey_images",
+]
