@@ -1,0 +1,1 @@
+"""The application: line, records, review, retraining and the command line."""

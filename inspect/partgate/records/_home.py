@@ -1,0 +1,148 @@
+"""The home: the one folder everything of a station or demo lies under."""
+
+import contextlib
+import fcntl
+import json
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Self
+
+from partgate_station import AlreadyRunning, CannotWrite, MissingInput
+
+POLL_S = 0.02
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Home:
+    """A folder with the database, images, maps, bundles and compiled graphs."""
+
+    path: Path
+
+    @classmethod
+    def open(cls, path: Path, *, create: bool = True) -> Self:
+        """Return the home at a path, made with its folders if it is not there.
+
+        Args:
+            path: made absolute; `~` is understood.
+            create: False refuses a home that is not there.
+
+        Raises:
+            MissingInput: there is no home, and none is to be made.
+            CannotWrite: the path is a file, or cannot be written.
+        """
+        home = cls(path=path.expanduser().absolute())
+        if not create and not (home.marker_path.exists() or home.database_path.exists()):
+            raise MissingInput(
+                f"{home.path}: no such home; name another with --home, or make one with `partgate demo`"
+            )
+        for folder in home._folders():
+            _make(folder)
+        if not os.access(home.path, os.W_OK | os.X_OK):
+            raise CannotWrite(f"{home.path}: permission to write is missing; choose another --home")
+        return home
+
+    @property
+    def database_path(self) -> Path:
+        """The SQLite file."""
+        return self.path / "partgate.db"
+
+    @property
+    def marker_path(self) -> Path:
+        """The file that says that this folder has had a database."""
+        return self.path / "partgate.home"
+
+    @property
+    def images_path(self) -> Path:
+        """The image store's frames."""
+        return self.path / "images"
+
+    @property
+    def maps_path(self) -> Path:
+        """The image store's anomaly maps."""
+        return self.path / "maps"
+
+    @property
+    def bundles_path(self) -> Path:
+        """One folder per learned model, named by its content hash."""
+        return self.path / "bundles"
+
+    @property
+    def graphs_path(self) -> Path:
+        """Engines: graphs compiled for this machine. May be deleted at any time."""
+        return self.path / "graphs"
+
+    @contextlib.contextmanager
+    def lock(self, name: str, *, timeout_s: float = 0.0) -> Iterator[None]:
+        """Hold a named lock of this home; the kernel lets go of it when the process ends.
+
+        Args:
+            name: a file name, such as `station-line1`.
+            timeout_s: how long to wait for another holder.
+
+        Raises:
+            AlreadyRunning: names the holder's process and since when it has run.
+            CannotWrite: the home cannot be written.
+        """
+        path = self.path / "locks" / f"{name}.lock"
+        # Never deleted: who holds a deleted file's lock excludes nobody.
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        except OSError as error:
+            raise CannotWrite(f"{path}: cannot be written ({error.strerror})") from error
+        try:
+            _acquire(descriptor, self.path, name, timeout_s)
+            _write_holder(descriptor)
+            yield
+        finally:
+            os.close(descriptor)
+
+    def _folders(self) -> tuple[Path, ...]:
+        return (
+            self.path,
+            self.images_path,
+            self.maps_path,
+            self.bundles_path,
+            self.graphs_path,
+            self.path / "locks",
+        )
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except FileExistsError:
+        raise CannotWrite(f"{folder}: is a file, expected a folder; choose another --home") from None
+    except OSError as error:
+        raise CannotWrite(f"{folder}: cannot be made ({error.strerror}); choose another --home") from error
+
+
+def _acquire(descriptor: int, home: Path, name: str, timeout_s: float) -> None:
+    deadline = time.monotonic() + timeout_s
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= deadline:
+                raise AlreadyRunning(f"{home}: {name} is already running, {_holder(descriptor)}") from None
+            time.sleep(POLL_S)
+        else:
+            return
+
+
+def _write_holder(descriptor: int) -> None:
+    text = json.dumps({"pid": os.getpid(), "since": datetime.now(UTC).isoformat(timespec="seconds")})
+    os.ftruncate(descriptor, 0)
+    os.pwrite(descriptor, text.encode(), 0)
+
+
+def _holder(descriptor: int) -> str:
+    """Say who holds the lock; it may be writing its name at this moment."""
+    try:
+        holder = json.loads(os.pread(descriptor, 4096, 0))
+        return f"pid {holder['pid']}, since {holder['since']}"
+    except (ValueError, KeyError, TypeError):
+        return "by a process that has just started"

@@ -1,0 +1,151 @@
+"""A part on its way into the ledger: what opens its row, what closes it, and the two acts that do."""
+
+import uuid
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from sqlalchemy import func, insert, select, update
+from sqlmodel import Session, col
+
+from partgate.records._errors import PartNotOpen
+from partgate.records._tables import Frame, ImageState, Part, new_id, utc_now
+from partgate_station import Verdict
+
+INTERRUPTED = "INTERRUPTED: the station ended before this part was closed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenPart:
+    """A trigger: what is known of a part before it is judged."""
+
+    trigger_id: int
+    triggered_at: datetime
+    part_id: uuid.UUID = field(default_factory=new_id)
+    serial_number: str | None = None
+    product: str | None = None
+    recipe_id: int | None = None
+    model_id: str | None = None
+    runtime: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordedFrame:
+    """A frame and what was seen in it.
+
+    `image` is (h, w) or (h, w, c) uint8 and `anomaly_map` (h, w) float32; both must not be changed
+    any more once they are given to the recorder.
+    """
+
+    camera_id: str
+    frame_id: int
+    received_at: datetime
+    image: npt.NDArray[np.uint8]
+    camera_timestamp_ns: int | None = None
+    score: float | None = None
+    anomaly_map: npt.NDArray[np.float32] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClosedPart:
+    """A part's verdict and its frames."""
+
+    part_id: uuid.UUID
+    verdict: Verdict
+    reason: str | None = None
+    """Why it is UNDECIDED, as `CODE: sentence`; needed then."""
+    score: float | None = None
+    latency_ms: float | None = None
+    frames: tuple[RecordedFrame, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.verdict is Verdict.UNDECIDED and not self.reason:
+            raise ValueError(f"part {self.part_id} is UNDECIDED and must say why, as `CODE: sentence`")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredFrame:
+    """What became of a frame's pixels."""
+
+    state: ImageState
+    image_sha256: str | None = None
+    map_sha256: str | None = None
+
+
+def insert_open(session: Session, station_id: str, part: OpenPart) -> None:
+    """Write the row of a part that is not judged yet."""
+    # Through the connection: a third of the ORM's time, on the way that a verdict waits for.
+    session.connection().execute(
+        insert(Part),
+        {
+            "id": part.part_id,
+            "station_id": station_id,
+            "trigger_id": part.trigger_id,
+            "triggered_at": part.triggered_at,
+            "serial_number": part.serial_number,
+            "product": part.product,
+            "recipe_id": part.recipe_id,
+            "model_id": part.model_id,
+            "runtime": part.runtime,
+        },
+    )
+
+
+def close_open(session: Session, part: ClosedPart, frames: tuple[StoredFrame, ...]) -> None:
+    """Close a part's row and write its frames' rows.
+
+    Raises:
+        PartNotOpen: it was never opened, or is closed already.
+    """
+    statement = (
+        update(Part)
+        .where(col(Part.id) == part.part_id, col(Part.verdict).is_(None))
+        .values(
+            verdict=part.verdict,
+            reason=part.reason,
+            score=part.score,
+            latency_ms=part.latency_ms,
+            closed_at=utc_now(),
+        )
+    )
+    if session.connection().execute(statement).rowcount != 1:
+        raise PartNotOpen(f"part {part.part_id} is not open: it was never opened, or is closed already")
+    rows = [_frame_row(part.part_id, *pair) for pair in zip(part.frames, frames, strict=True)]
+    if rows:
+        session.connection().execute(insert(Frame), rows)
+
+
+def close_interrupted(session: Session, station_id: str, own: frozenset[uuid.UUID]) -> int:
+    """Close what a crash left open, as UNDECIDED; parts in `own` are still in work."""
+    is_open = select(col(Part.id)).where(col(Part.station_id) == station_id, col(Part.verdict).is_(None))
+    interrupted = [part_id for part_id in session.connection().scalars(is_open) if part_id not in own]
+    for part_id in interrupted:
+        close_open(session, ClosedPart(part_id=part_id, verdict=Verdict.UNDECIDED, reason=INTERRUPTED), ())
+    return len(interrupted)
+
+
+def highest_trigger_id(session: Session, station_id: str) -> int:
+    """Return the highest trigger id of a station, 0 if it has none."""
+    statement = select(func.max(Part.trigger_id)).where(col(Part.station_id) == station_id)
+    return session.connection().scalar(statement) or 0
+
+
+def _frame_row(part_id: uuid.UUID, frame: RecordedFrame, stored: StoredFrame) -> dict[str, Any]:
+    height_px, width_px, *channels = frame.image.shape
+    return {
+        "id": new_id(),
+        "part_id": part_id,
+        "camera_id": frame.camera_id,
+        "frame_id": frame.frame_id,
+        "camera_timestamp_ns": frame.camera_timestamp_ns,
+        "received_at": frame.received_at,
+        "height_px": height_px,
+        "width_px": width_px,
+        "channels": channels[0] if channels else 1,
+        "score": frame.score,
+        "image_state": stored.state,
+        "image_sha256": stored.image_sha256,
+        "map_sha256": stored.map_sha256,
+    }
