@@ -1,0 +1,144 @@
+"""A bundle: the folder of a learned model, verified before any of it is parsed."""
+
+import hashlib
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+from pydantic import ValidationError
+
+from partgate_engines._bank import MemoryBank
+from partgate_engines._errors import BundleMissing, BundleRefused
+from partgate_engines._manifest import FORMAT, Manifest
+from partgate_engines._refused import refuse_pickle
+
+MANIFEST = "manifest.json"
+GRAPH = "graph.onnx"
+BANK = "bank.safetensors"
+_FILES = frozenset((BANK, GRAPH, MANIFEST))
+_LARGEST_MANIFEST = 16 * 2**20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bundle:
+    """A verified bundle. Its files are never changed; a change is another bundle."""
+
+    folder: Path
+    id: str
+    """SHA-256 of the manifest, which holds those of the other files."""
+
+    manifest: Manifest
+
+    @classmethod
+    def open(cls, folder: Path) -> Self:
+        """Verify a bundle's folder and read its manifest.
+
+        Raises:
+            BundleMissing: there is no such folder, or no manifest in it.
+            BundleRefused: it was changed after it was made, holds more or less than a bundle's three
+                files, or anything that can run code.
+        """
+        folder = folder.expanduser().absolute()
+        _check_files(folder)
+        raw = _read_manifest(folder)
+        digest = hashlib.sha256(raw).hexdigest()
+        if re.fullmatch(r"[0-9a-f]{64}", folder.name) and folder.name != digest:
+            raise BundleRefused(
+                f"{folder / MANIFEST}: changed since the bundle was made: its SHA-256 is {digest}"
+            )
+        manifest = _parse(folder / MANIFEST, raw)
+        _check_digest(folder / GRAPH, manifest.graph_sha256)
+        _check_digest(folder / BANK, manifest.bank_sha256)
+        return cls(folder=folder, id=digest, manifest=manifest)
+
+    @property
+    def graph(self) -> Path:
+        """The ONNX graph."""
+        return self.folder / GRAPH
+
+    def bank(self) -> MemoryBank:
+        """Read the memory bank, verified again: time has passed since the bundle was opened.
+
+        Raises:
+            BundleRefused: the file was changed, or holds something else than the manifest says.
+        """
+        path = self.folder / BANK
+        return read_bank(path, _check_digest(path, self.manifest.bank_sha256), self.manifest)
+
+
+def read_bank(path: Path, raw: bytes, manifest: Manifest) -> MemoryBank:
+    """Read a memory bank from a safetensors file's bytes.
+
+    Raises:
+        BundleRefused: it is not what the manifest says.
+    """
+    import safetensors
+    from safetensors.numpy import load
+
+    try:
+        tensors = load(raw)
+    except safetensors.SafetensorError as error:
+        raise BundleRefused(f"{path}: not a safetensors file ({error})") from error
+    if set(tensors) != {"origin", "rows"}:
+        raise BundleRefused(f"{path}: holds {', '.join(sorted(tensors))}; expected origin and rows")
+    bank = MemoryBank(rows=tensors["rows"], origin=tensors["origin"])
+    wanted = (manifest.bank_rows, manifest.features)
+    if bank.rows.shape != wanted:
+        raise BundleRefused(f"{path}: a bank of {bank.rows.shape}; the manifest says {wanted}")
+    if bank.origin.min() < 0 or bank.origin.max() >= manifest.n_good:
+        raise BundleRefused(f"{path}: origins {np.unique(bank.origin)[[0, -1]]} of {manifest.n_good} images")
+    return bank
+
+
+def _check_files(folder: Path) -> None:
+    if folder.is_file():
+        refuse_pickle(folder)
+        raise BundleRefused(f"{folder}: a file; a bundle is a folder with {', '.join(sorted(_FILES))}")
+    if not folder.is_dir():
+        raise BundleMissing(f"{folder}: no such bundle")
+    for path in sorted(folder.iterdir()):
+        if path.is_symlink() or not path.is_file():
+            raise BundleRefused(f"{path}: refused: a bundle holds plain files, not links or folders")
+        refuse_pickle(path)
+        if path.name not in _FILES:
+            raise BundleRefused(
+                f"{path}: refused: a bundle holds {', '.join(sorted(_FILES))} and nothing else"
+            )
+    missing = [name for name in sorted(_FILES) if not (folder / name).is_file()]
+    if missing:
+        raise BundleMissing(f"{folder}: not a bundle: {', '.join(missing)} missing")
+
+
+def _read_manifest(folder: Path) -> bytes:
+    path = folder / MANIFEST
+    if path.stat().st_size > _LARGEST_MANIFEST:
+        raise BundleRefused(
+            f"{path}: {path.stat().st_size} bytes; a manifest has at most {_LARGEST_MANIFEST}"
+        )
+    return path.read_bytes()
+
+
+def _parse(path: Path, raw: bytes) -> Manifest:
+    try:
+        return Manifest.model_validate_json(raw)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(step) for step in first["loc"]) or "file"
+        if where == "format":
+            raise BundleRefused(
+                f"{path}: format {first['input']!r}; this partgate reads format {FORMAT}: update partgate, or"
+                " learn the product again"
+            ) from error
+        raise BundleRefused(
+            f"{path}: {where}: {first['msg']} (and {error.error_count() - 1} more)"
+        ) from error
+
+
+def _check_digest(path: Path, expected: str) -> bytes:
+    raw = path.read_bytes()
+    found = hashlib.sha256(raw).hexdigest()
+    if found != expected:
+        raise BundleRefused(f"{path}: changed or damaged: SHA-256 {found}, the manifest says {expected}")
+    return raw

@@ -1,0 +1,108 @@
+"""What a bundle says of itself."""
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from partgate_station import Region, Thresholds
+
+FORMAT: Literal[1] = 1
+
+Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Count = Annotated[int, Field(ge=1)]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", allow_inf_nan=False, strict=True, use_attribute_docstrings=True
+    )
+
+
+class DefectEvidence(_Model):
+    """How defective images, never learned from, fared against the thresholds."""
+
+    n: int = Field(ge=1)
+    flagged: int = Field(ge=0)
+    """At or above `review`."""
+
+    rejected: int = Field(ge=0)
+    """At or above `reject`."""
+
+
+class Calibration(_Model):
+    """Two thresholds and what they rest on."""
+
+    thresholds: Thresholds
+    method: Literal["leave-one-out", "mirrored"]
+    """How good images came to be scored by a bank that does not hold them."""
+
+    scores: tuple[float, ...] = Field(min_length=1)
+    """Held-out anomaly scores of the good images, in their order (of one image: of its mirrors)."""
+
+    promise: str
+    """What may be expected of the thresholds, in a person's words."""
+
+    warnings: tuple[str, ...] = ()
+    defects: DefectEvidence | None = None
+
+
+class Source(_Model):
+    """A good image that a product was learned from."""
+
+    origin: str
+    """Where it came from: a file's name, or `part:<uuid>`."""
+
+    pixels_sha256: Digest
+    """Of its shape and pixels."""
+
+    alike: tuple[int, ...] = ()
+    """Positions of other good images that seem to show the same part; held out together with it."""
+
+
+class Manifest(_Model):
+    """The manifest of a bundle, format 1."""
+
+    format: Literal[1] = FORMAT
+    product: str
+    kind: Literal["patchcore"]
+    backbone: str
+    layers: tuple[str, ...] = Field(min_length=1)
+    size_px: Count
+    """The frame, or the box around its inspect regions, is resized to this width and height."""
+
+    grid: tuple[Count, Count]
+    """Patches from top to bottom and from left to right: the size of the anomaly map."""
+
+    features: Count
+    """Features of a patch: the columns of the memory bank."""
+
+    weights_sha256: Digest
+    graph_sha256: Digest
+    bank_sha256: Digest
+    bank_rows: Count
+    bank_rows_learned: Count
+    """The rows that were asked for when the product was first learned; updates may add to them."""
+
+    coverage: float = Field(ge=0)
+    """No patch the bank was chosen from lies farther than this from its nearest row."""
+
+    seed: int = Field(ge=0)
+    good: tuple[Source, ...] = Field(min_length=1)
+    """The good images, in order; the bank's origins are positions in here."""
+
+    regions: tuple[Region, ...] = ()
+    calibration: Calibration
+    learned_at: datetime
+    parent: Digest | None = None
+    """The bundle that this one was made from by adding images."""
+
+    partgate: str
+    """The version of partgate that made it."""
+
+    libraries: dict[str, str]
+
+    @property
+    def n_good(self) -> int:
+        """How many good images it was learned from."""
+        return len(self.good)

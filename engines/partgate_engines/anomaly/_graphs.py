@@ -1,0 +1,86 @@
+"""The graphs of this home: exported once, then shared by all products."""
+
+import hashlib
+import json
+import logging
+from pathlib import Path
+
+from partgate_engines._errors import TrainingUnavailable
+from partgate_engines._write import write_file
+from partgate_engines.anomaly._settings import LearnSettings
+from partgate_engines.anomaly._weights import Weights
+
+_log = logging.getLogger(__name__)
+
+# Part of the key: change it whenever the exported graph changes its meaning.
+_EXPORT = 1
+
+# The score is the mean of this share of a map's patches, the worst ones (docs/decisions/0003).
+SCORED_SHARE = 0.01
+
+
+def graph_for(settings: LearnSettings, weights: Weights, graphs: Path) -> Path:
+    """Return the graph for these settings, exported now if it is not there yet.
+
+    Only an export imports torch and anomalib.
+
+    Args:
+        settings: of which backbone, layers and size count.
+        weights: of the backbone.
+        graphs: the folder of the graphs; a graph that was damaged there is exported again.
+
+    Raises:
+        TrainingUnavailable: the graph is not there and torch or anomalib are not installed.
+        WeightsRefused: the weights, the backbone and the layers do not go together.
+        GraphRefused: the exported graph does not say what torch says.
+        BundleNotWritten: the folder cannot be written.
+    """
+    path = graphs.absolute() / f"{_key(settings, weights)}.onnx"
+    if not _intact(path):
+        content = _exported(settings, weights)
+        write_file(path, content)
+        write_file(_digest_file(path), hashlib.sha256(content).hexdigest().encode())
+    return path
+
+
+def _key(settings: LearnSettings, weights: Weights) -> str:
+    what = {
+        "backbone": settings.backbone,
+        "export": _EXPORT,
+        "layers": settings.layers,
+        "scored_share": SCORED_SHARE,
+        "size_px": settings.size_px,
+        "weights": weights.sha256,
+    }
+    return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()
+
+
+def _digest_file(path: Path) -> Path:
+    return path.with_suffix(".sha256")
+
+
+def _intact(path: Path) -> bool:
+    try:
+        expected = _digest_file(path).read_text(encoding="ascii").strip()
+        found = hashlib.sha256(path.read_bytes()).hexdigest()
+    except (OSError, UnicodeDecodeError):
+        return False
+    if found != expected:
+        _log.warning("%s is damaged and is exported again", path)
+    return found == expected
+
+
+def _exported(settings: LearnSettings, weights: Weights) -> bytes:
+    try:
+        from partgate_engines.anomaly._export import export
+    except ModuleNotFoundError as error:
+        raise TrainingUnavailable(
+            f"learning the first product with {settings.backbone} needs {error.name}; install partgate[train]"
+        ) from error
+    return export(
+        backbone=settings.backbone,
+        layers=settings.layers,
+        size_px=settings.size_px,
+        scored_share=SCORED_SHARE,
+        weights=weights,
+    )

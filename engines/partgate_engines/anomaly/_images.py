@@ -1,0 +1,60 @@
+"""The good images a product is learned from."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from partgate_engines._errors import ImagesRefused
+
+SMALLEST_PX = 32  # one patch of the coarsest usual layer; less has no texture to learn
+ADVISED = 40
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GoodImage:
+    """An image of a part that is known to be good."""
+
+    pixels: NDArray[np.uint8]
+    """(h, w) grey or (h, w, 3) red, green, blue; uint8; not modified."""
+
+    origin: str
+    """Where it came from: a file's name, or `part:<uuid>`."""
+
+
+def check_count(good: Sequence[GoodImage]) -> None:
+    """Refuse to learn from nothing.
+
+    Raises:
+        ImagesRefused: says how many were given and how many are needed.
+    """
+    if not good:
+        raise ImagesRefused(f"0 good images given; at least 1 is needed, {ADVISED} or more are advised")
+
+
+def checked(image: GoodImage) -> NDArray[np.uint8]:
+    """Return an image's pixels as (h, w, c).
+
+    Raises:
+        ImagesRefused: names the image and what is wrong with it.
+    """
+    pixels = image.pixels
+    shape = "×".join(str(length) for length in pixels.shape)
+    if pixels.dtype != np.uint8:
+        raise ImagesRefused(f"{image.origin}: {pixels.dtype}; expected 8 bits per channel")
+    grey, colour = pixels.ndim == 2, pixels.ndim == 3 and pixels.shape[2] in (1, 3)  # noqa: PLR2004 - axes
+    if not grey and not colour:
+        raise ImagesRefused(f"{image.origin}: shape {shape}; expected (h, w) grey or (h, w, 3) colours")
+    if min(pixels.shape[:2]) < SMALLEST_PX:
+        raise ImagesRefused(
+            f"{image.origin}: {pixels.shape[1]}×{pixels.shape[0]} px is too small; at least"
+            f" {SMALLEST_PX}×{SMALLEST_PX} px are needed"
+        )
+    return np.ascontiguousarray(pixels[:, :, None] if grey else pixels)
+
+
+def fingerprint(pixels: NDArray[np.uint8]) -> str:
+    """Return what two images have in common only if all their pixels are the same."""
+    return hashlib.sha256(repr(pixels.shape).encode() + pixels.tobytes()).hexdigest()

@@ -1,0 +1,84 @@
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from partgate_engines import Source
+from partgate_engines.anomaly import GoodImage, LearnSettings, learn
+from partgate_engines.anomaly._kinship import alike, copies, describe, families, related
+
+Draw = Callable[..., NDArray[np.uint8]]
+
+
+def parts(photographs: Sequence[int], *, noise: float = 0.5) -> NDArray[np.float32]:
+    """Return descriptions of parts that were photographed so many times each."""
+    random = np.random.default_rng(0)
+    shown = [part for count in photographs for part in [random.normal(0, 1, 200)] * count]
+    return np.array([part + random.normal(0, noise, 200) + 7 for part in shown], dtype=np.float32)
+
+
+def test_photographs_of_one_part_are_alike_and_of_others_are_not() -> None:
+    same = alike(parts([3, 1, 1, 2, *[1] * 20]))
+    expected = np.zeros((27, 27), dtype=np.bool_)
+    expected[:3, :3] = expected[5:7, 5:7] = True
+    np.fill_diagonal(expected, val=False)
+    np.testing.assert_array_equal(same, expected)
+
+
+def test_two_kinds_of_light_are_not_two_parts() -> None:
+    assert not alike(parts([15, 15], noise=0.3)).any()
+
+
+@pytest.mark.parametrize("count", [1, 2, 5])
+def test_few_or_equal_images_are_no_trouble(count: int) -> None:
+    assert not alike(np.ones((count, 9), dtype=np.float32)).any()
+
+
+def test_what_is_not_judged_is_not_described() -> None:
+    patches = np.random.default_rng(0).random((64, 5), dtype=np.float32)
+    mask = np.ones((8, 8), dtype=np.float32)
+    mask[0, 0] = 0
+    changed = patches.copy()
+    changed[0] = 99
+    np.testing.assert_array_equal(describe(patches, mask), describe(changed, mask))
+    assert describe(patches, mask).shape == (4 * 4 * 5,)
+
+
+def sources(*digests: str) -> list[Source]:
+    return [Source(origin=str(n), pixels_sha256=digest * 64) for n, digest in enumerate(digests)]
+
+
+def test_copies_and_likes_are_held_out_together() -> None:
+    some = sources("a", "b", "a", "c", "d")
+    some[3] = some[3].model_copy(update={"alike": (4,)})
+    expected = np.eye(5, dtype=np.bool_)
+    expected[0, 2] = expected[2, 0] = expected[3, 4] = expected[4, 3] = True
+    np.testing.assert_array_equal(families(some), expected)
+    assert copies(some) == 1
+
+
+def test_positions_count_from_the_first_image_of_all() -> None:
+    found = related(sources(*"abcdef"), parts([2, *[1] * 4], noise=0.2), first=30)
+    assert [source.alike for source in found[:3]] == [(31,), (30,), ()]
+
+
+def test_a_part_photographed_twice_does_not_vouch_for_itself(
+    draw: Draw, settings: LearnSettings, graphs: Path
+) -> None:
+    random = np.random.default_rng(0)
+    images = []
+    for part in range(6):
+        shape = random.integers(0, 200, (4, 4)).astype(np.uint8)
+        large = np.kron(shape, np.ones((24, 20), dtype=np.uint8))
+        for exposure in range(2):
+            light = (large * (1 - 0.05 * exposure)).astype(np.uint8) + draw(10 * part + exposure) // 8
+            images.append(GoodImage(pixels=light.astype(np.uint8), origin=f"{part}-{exposure}"))
+    learned = learn(images, settings=settings, graphs=graphs)
+    found = [source.alike == (n ^ 1,) for n, source in enumerate(learned.good)]
+    assert sum(found) >= 10
+    assert any("seem to show the same part" in text for text in learned.calibration.warnings)
+    single = learn(images[::2], settings=settings, graphs=graphs)
+    ratio = np.median(learned.held_out_scores) / np.median(single.held_out_scores)
+    assert 0.85 < ratio < 1.15
