@@ -1,0 +1,190 @@
+"""The loop: one part after the other, from trigger to reject signal.
+
+    trigger ──> row opened ──────────────────────────> row durable ─┐
+        └─────> frames ──> judged ──> decided ──────────────────────┴─> signalled ──> row closed
+
+The row is committed while the frames are taken and judged; the verdict leaves when both are done.
+Whatever goes wrong on the way makes the part UNDECIDED with its reason; nothing makes it vanish.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+
+import structlog
+
+from partgate.line._decide import JudgedFrame, camera_decision, judge_frames
+from partgate.line._judge import Judge, Judges
+from partgate.line._outputs import Output
+from partgate.line._part import Decision, Outcome, Reason, Trigger
+from partgate.line._triggers import TriggerSource
+from partgate.records import ClosedPart, OpenPart, RecordedFrame, Recorder, new_id
+from partgate_cameras import Camera, CameraError, Frame, ImageError
+
+log = structlog.get_logger(__name__)
+
+DEADLINE_WITHOUT_RECIPE_MS = 5000
+SHORTEST_GRAB_S = 0.001
+SHORTEST_WAIT_FOR_ROW_S = 0.001
+
+
+class Line:
+    """Takes parts from trigger to reject signal.
+
+    One thread, the one that calls `run`, owns cameras, judge and output.
+    """
+
+    def __init__(
+        self,
+        *,
+        cameras: Sequence[Camera],
+        triggers: TriggerSource,
+        judges: Judges,
+        recorder: Recorder,
+        output: Output,
+        product: str | None,
+    ) -> None:
+        self._cameras, self._triggers, self._judges = tuple(cameras), triggers, judges
+        self._recorder, self._output, self._product = recorder, output, product
+
+    def run(
+        self,
+        stop: threading.Event,
+        *,
+        parts: int | None = None,
+        on_outcome: Callable[[Outcome], None] = lambda outcome: None,
+    ) -> int:
+        """Judge parts until `stop` is set, `parts` are done, or a folder camera has no more images.
+
+        Returns:
+            How many parts were judged.
+        """
+        first = self._recorder.next_trigger_id()
+        done = 0
+        while (parts is None or done < parts) and not self._exhausted():
+            trigger = self._triggers.wait(first + done, stop)
+            if trigger is None:
+                break
+            on_outcome(self._take(trigger))
+            done += 1
+        return done
+
+    def _exhausted(self) -> bool:
+        return any(camera.exhausted for camera in self._cameras)
+
+    def _take(self, trigger: Trigger) -> Outcome:
+        judge = self._judges.current()
+        part = _opened(trigger, judge, self._product)
+        durable = self._recorder.open_part(part)
+        deadline_ms = judge.recipe.deadline_ms if judge else DEADLINE_WITHOUT_RECIPE_MS
+        deadline_s = trigger.monotonic_s + deadline_ms / 1000
+        frames: tuple[JudgedFrame, ...] = ()
+        try:
+            frames, decision = self._judge(judge, deadline_s)
+        except Exception:
+            decision = Decision.undecided(Reason.STATION_FAULT, "the station failed with the part in work")
+            self._finish(part, trigger, judge, decision, frames)
+            raise
+        try:
+            decision = _once_durable(durable, decision, deadline_s)
+        except Exception:
+            # No row, no verdict: the gate is told to stay shut, and there is nothing to close.
+            decision = Decision.undecided(Reason.NOT_RECORDED, "the part's row could not be written")
+            self._output.signal(_outcome(part, trigger, judge, decision))
+            raise
+        return self._finish(part, trigger, judge, _in_time(decision, deadline_s, deadline_ms), frames)
+
+    def _judge(self, judge: Judge | None, deadline_s: float) -> tuple[tuple[JudgedFrame, ...], Decision]:
+        frames: list[Frame] = []
+        for camera in self._cameras:
+            try:
+                frames.append(camera.grab(max(SHORTEST_GRAB_S, deadline_s - time.monotonic())))
+            except (CameraError, ImageError) as error:
+                log.warning("no frame", camera=camera.camera_id, error=str(error))
+                return tuple(JudgedFrame(frame=frame) for frame in frames), camera_decision(error)
+        return judge_frames(judge, frames)
+
+    def _finish(
+        self,
+        part: OpenPart,
+        trigger: Trigger,
+        judge: Judge | None,
+        decision: Decision,
+        frames: Sequence[JudgedFrame],
+    ) -> Outcome:
+        outcome = _outcome(part, trigger, judge, decision)
+        self._output.signal(outcome)
+        self._recorder.close_part(_closed(outcome, frames))
+        return outcome
+
+
+def _opened(trigger: Trigger, judge: Judge | None, product: str | None) -> OpenPart:
+    return OpenPart(
+        part_id=new_id(),
+        trigger_id=trigger.trigger_id,
+        triggered_at=trigger.triggered_at,
+        serial_number=trigger.serial_number,
+        product=product,
+        recipe_id=judge.recipe_id if judge else None,
+        model_id=judge.model_id if judge else None,
+        runtime=judge.runtime.name if judge else None,
+    )
+
+
+def _outcome(part: OpenPart, trigger: Trigger, judge: Judge | None, decision: Decision) -> Outcome:
+    return Outcome(
+        part_id=part.part_id,
+        trigger_id=part.trigger_id,
+        decision=decision,
+        gate_open=judge is not None and judge.recipe.gate_opens(decision.verdict),
+        latency_ms=(time.monotonic() - trigger.monotonic_s) * 1000,
+    )
+
+
+def _once_durable(durable: Future[None], decision: Decision, deadline_s: float) -> Decision:
+    """Wait until the part's row is on disk; a verdict without a row must not open the gate.
+
+    Raises:
+        StoreError: the row cannot be written at all: the station has to stop.
+    """
+    try:
+        durable.result(timeout=max(SHORTEST_WAIT_FOR_ROW_S, deadline_s - time.monotonic()))
+    except TimeoutError:
+        return Decision.undecided(
+            Reason.NOT_RECORDED, "the part's row was not durable in time", score=decision.score
+        )
+    return decision
+
+
+def _in_time(decision: Decision, deadline_s: float, deadline_ms: int) -> Decision:
+    late_s = time.monotonic() - deadline_s
+    if late_s <= 0 or decision.reason is not None:
+        return decision
+    sentence = f"the verdict was {late_s * 1000:.0f} ms later than the recipe's {deadline_ms} ms"
+    return Decision.undecided(Reason.DEADLINE_MISSED, sentence, score=decision.score)
+
+
+def _closed(outcome: Outcome, frames: Sequence[JudgedFrame]) -> ClosedPart:
+    decision = outcome.decision
+    return ClosedPart(
+        part_id=outcome.part_id,
+        verdict=decision.verdict,
+        reason=decision.reason,
+        score=decision.score,
+        latency_ms=outcome.latency_ms,
+        frames=tuple(_recorded(frame) for frame in frames),
+    )
+
+
+def _recorded(judged: JudgedFrame) -> RecordedFrame:
+    frame, result = judged.frame, judged.result
+    return RecordedFrame(
+        camera_id=frame.camera_id,
+        frame_id=frame.frame_id,
+        camera_timestamp_ns=frame.camera_timestamp_ns,
+        received_at=frame.received_at,
+        image=frame.image,
+        score=None if result is None else result.score,
+        anomaly_map=None if result is None else result.anomaly_map,
+    )

@@ -1,0 +1,115 @@
+"""A station from its file: assembled, run, and taken down in order."""
+
+import contextlib
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import structlog
+
+from partgate.line._judge import ActiveJudges, Judges, NoJudge
+from partgate.line._loop import Line
+from partgate.line._outputs import NoOutput
+from partgate.line._part import Outcome
+from partgate.line._triggers import make_trigger_source
+from partgate.records import Balance, Database, Home, ImageStore, Recorder, balance
+from partgate_cameras import Camera, make_camera
+from partgate_station import StationConfig
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StationRun:
+    """What one run of a station came to."""
+
+    parts: int
+    balance: Balance
+    """Of this station, over all its runs in this home."""
+
+
+def run_station(
+    config: StationConfig,
+    home: Home,
+    *,
+    stop: threading.Event,
+    parts: int | None = None,
+    on_outcome: Callable[[Outcome], None] = lambda outcome: None,
+) -> StationRun:
+    """Run a station until `stop` is set, `parts` are done, or a folder camera has no more images.
+
+    Parts that an earlier run left open are closed first. However this ends, the part in work is
+    finished and everything handed over is recorded before it returns.
+
+    Raises:
+        AlreadyRunning: this station runs already in this home.
+        PartgateError: a camera, the model or the store cannot be used.
+    """
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(home.lock(f"station-{config.station_id}"))
+        database = stack.enter_context(contextlib.closing(Database.open(home)))
+        done = _run_line(config, home, database, stop=stop, parts=parts, on_outcome=on_outcome)
+        with database.read() as session:
+            return StationRun(parts=done, balance=balance(session, config.station_id))
+
+
+def _run_line(
+    config: StationConfig,
+    home: Home,
+    database: Database,
+    *,
+    stop: threading.Event,
+    parts: int | None,
+    on_outcome: Callable[[Outcome], None],
+) -> int:
+    with contextlib.ExitStack() as stack:
+        recorder = stack.enter_context(_recording(config, home, database))
+        judges = stack.enter_context(_judging(config, home, database))
+        cameras = stack.enter_context(_cameras(config, start_at=recorder.next_trigger_id() - 1))
+        line = Line(
+            cameras=cameras,
+            triggers=make_trigger_source(config.trigger),
+            judges=judges,
+            recorder=recorder,
+            output=NoOutput(),
+            product=config.product,
+        )
+        log.info("station ready", station=config.station_id, product=config.product)
+        return line.run(stop, parts=parts, on_outcome=on_outcome)
+
+
+@contextlib.contextmanager
+def _recording(config: StationConfig, home: Home, database: Database) -> Iterator[Recorder]:
+    recorder = Recorder(database, ImageStore(home), station_id=config.station_id, keep=config.records.images)
+    with contextlib.closing(recorder):
+        if interrupted := recorder.recover():
+            log.warning("parts left open by an earlier run were closed UNDECIDED", parts=interrupted)
+        yield recorder
+
+
+@contextlib.contextmanager
+def _judging(config: StationConfig, home: Home, database: Database) -> Iterator[Judges]:
+    if config.product is None:
+        judges: Judges = NoJudge()
+    else:
+        judges = ActiveJudges(
+            home, database, config.product, kind=config.runtime, camera_ids=config.camera_ids
+        )
+    with contextlib.closing(judges):
+        if judges.current() is None:
+            log.warning(
+                "no active recipe: every part is UNDECIDED, its images are kept", product=config.product
+            )
+        yield judges
+
+
+@contextlib.contextmanager
+def _cameras(config: StationConfig, *, start_at: int) -> Iterator[list[Camera]]:
+    with contextlib.ExitStack() as stack:
+        cameras = []
+        for camera_config in config.cameras:
+            camera = make_camera(camera_config, start_at=start_at)
+            stack.callback(camera.close)
+            camera.open()
+            cameras.append(camera)
+        yield cameras
