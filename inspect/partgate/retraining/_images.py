@@ -1,0 +1,126 @@
+"""Images that a product is learned from: read from files, or taken back out of the store."""
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from sqlmodel import Session, col, select
+
+from partgate.records import Finding, Frame, ImageState, ImageStore, LearnedImage, Part, Review, SnapshotImage
+from partgate_cameras import ImageError, list_images, read_image
+from partgate_engines.anomaly import GoodImage, Progress
+from partgate_station import DataError, MissingInput
+
+SHOWN_PROBLEMS = 20
+# An image that a part brought, rather than a file, is named by the part.
+PART_ORIGIN = "part:"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadImages:
+    """The images of a folder and what was left out of it."""
+
+    images: tuple[GoodImage, ...]
+    skipped: tuple[str, ...]
+    """A sentence for each file that was left out because `skip_bad` was asked for."""
+
+
+def read_images(source: Path, *, skip_bad: bool, progress: Progress) -> ReadImages:
+    """Read all images of a folder (with its sub-folders), or one file.
+
+    Raises:
+        MissingInput: there is no such folder or file.
+        DataError: images cannot be used and `skip_bad` was not asked for; every one is named.
+    """
+    if not source.exists():
+        raise MissingInput(f"{source.absolute()}: no such file or folder")
+    paths = list_images(source)
+    images: list[GoodImage] = []
+    bad: list[str] = []
+    for number, path in enumerate(paths):
+        progress(f"reading {source.name}", number, len(paths))
+        try:
+            images.append(GoodImage(pixels=read_image(path), origin=str(path.relative_to(source.parent))))
+        except ImageError as error:
+            bad.append(str(error))
+    progress(f"reading {source.name}", len(paths), len(paths))
+    if bad and not skip_bad:
+        raise DataError(refusal(bad, of=len(paths)))
+    return ReadImages(images=tuple(images), skipped=tuple(bad))
+
+
+def refusal(bad: Sequence[str], *, of: int) -> str:
+    """Return the message that names images which cannot be used, and the way out."""
+    shown = "\n".join(f"  {problem}" for problem in bad[:SHOWN_PROBLEMS])
+    more = f"\n  ... and {len(bad) - SHOWN_PROBLEMS} more" if len(bad) > SHOWN_PROBLEMS else ""
+    return (
+        f"{len(bad)} of {of} images cannot be used:\n{shown}{more}\n"
+        "Mend or remove them, or leave them out with --skip-bad."
+    )
+
+
+def collected_images(session: Session, images: ImageStore, station_id: str) -> list[GoodImage]:
+    """Return what a station took while it had no recipe, less what a reviewer found defective.
+
+    Raises:
+        DataError: the station has collected nothing.
+    """
+    found_defective = select(Review.part_id).where(Review.finding == Finding.DEFECTIVE)
+    rows = session.exec(
+        select(Part.id, Frame.image_sha256)
+        .join(Frame, col(Frame.part_id) == col(Part.id))
+        .where(Part.station_id == station_id, col(Part.recipe_id).is_(None))
+        .where(Frame.image_state == ImageState.KEPT, col(Part.id).not_in(found_defective))
+        .order_by(col(Part.trigger_id), col(Frame.camera_id))
+    ).all()
+    if not rows:
+        raise DataError(
+            f"station '{station_id}' has collected no images; run it without a product,"
+            " or with one that has no model yet, to collect some"
+        )
+    return [
+        GoodImage(pixels=images.get(sha256 or ""), origin=f"{PART_ORIGIN}{part}") for part, sha256 in rows
+    ]
+
+
+def keep_snapshot(
+    images: ImageStore, good: Sequence[GoodImage], defective: Sequence[GoodImage] = ()
+) -> tuple[LearnedImage, ...]:
+    """Store the pixels a model is learned from, so that it can be learned again without the files."""
+    entries = [(image, Finding.GOOD) for image in good] + [(image, Finding.DEFECTIVE) for image in defective]
+    return tuple(
+        LearnedImage(
+            image_sha256=images.put(image.pixels),
+            origin=image.origin,
+            finding=finding,
+            part_id=_part_of(image.origin),
+        )
+        for image, finding in entries
+    )
+
+
+def _part_of(origin: str) -> uuid.UUID | None:
+    return uuid.UUID(origin.removeprefix(PART_ORIGIN)) if origin.startswith(PART_ORIGIN) else None
+
+
+def snapshot_of(session: Session, model_id: str) -> tuple[LearnedImage, ...]:
+    """Return the snapshot of a model, in the order of learning."""
+    rows = session.exec(
+        select(SnapshotImage).where(SnapshotImage.model_id == model_id).order_by(col(SnapshotImage.position))
+    )
+    return tuple(
+        LearnedImage(
+            image_sha256=row.image_sha256, origin=row.origin, finding=row.finding, part_id=row.part_id
+        )
+        for row in rows
+    )
+
+
+def good_images(images: ImageStore, entries: Sequence[LearnedImage]) -> list[GoodImage]:
+    """Take the good images of a snapshot back out of the store."""
+    return [
+        GoodImage(pixels=images.get(entry.image_sha256), origin=entry.origin)
+        for entry in entries
+        if entry.finding is Finding.GOOD
+    ]

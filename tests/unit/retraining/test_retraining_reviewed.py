@@ -1,0 +1,106 @@
+"""Which frames QA's decisions bring to the next model."""
+
+import contextlib
+import uuid
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from partgate.records import (
+    ClosedPart,
+    Database,
+    Finding,
+    Home,
+    ImageStore,
+    LearnedImage,
+    OpenPart,
+    RecordedFrame,
+    Recorder,
+    Review,
+    User,
+)
+from partgate.retraining import collected_images
+from partgate.retraining._retrain import ReviewedFrame, _overturned, reviewed_frames
+from partgate_station import DataError, Verdict
+
+NOW = datetime(2026, 11, 1, tzinfo=UTC)
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    return Home.open(tmp_path / "home")
+
+
+@pytest.fixture
+def database(home: Home) -> Iterator[Database]:
+    with contextlib.closing(Database.open(home)) as database:
+        database.write(lambda session: session.add(User(id=1, name="qa", password_hash="none"))).result()
+        yield database
+
+
+def record(home: Home, database: Database, verdicts: list[Verdict], product: str = "tile") -> list[uuid.UUID]:
+    """Record one part per verdict, each with a frame of its own."""
+    ids = []
+    with contextlib.closing(Recorder(database, ImageStore(home), station_id="one", keep="all")) as recorder:
+        first = recorder.next_trigger_id()
+        for number, verdict in enumerate(verdicts, start=first):
+            part = OpenPart(trigger_id=number, triggered_at=NOW, product=product)
+            recorder.open_part(part).result(timeout=10)
+            frame = RecordedFrame(
+                camera_id="top", frame_id=number, received_at=NOW, image=np.full((8, 8), number, np.uint8)
+            )
+            reason = "NO_RECIPE: none" if verdict is Verdict.UNDECIDED else None
+            recorder.close_part(
+                ClosedPart(part_id=part.part_id, verdict=verdict, reason=reason, frames=(frame,))
+            )
+            ids.append(part.part_id)
+    return ids
+
+
+def review(database: Database, part: uuid.UUID, finding: Finding) -> None:
+    database.write(lambda session: session.add(Review(part_id=part, finding=finding, reviewer_id=1))).result(
+        timeout=10
+    )
+
+
+def test_the_latest_review_of_a_part_counts(home: Home, database: Database) -> None:
+    first, second, _ = record(home, database, [Verdict.REJECT, Verdict.REVIEW, Verdict.REJECT])
+    review(database, first, Finding.GOOD)
+    review(database, first, Finding.DEFECTIVE)
+    review(database, second, Finding.DEFECTIVE)
+    review(database, second, Finding.GOOD)
+    with database.read() as session:
+        found = {frame.part_id: frame.finding for frame in reviewed_frames(session, "tile")}
+        assert reviewed_frames(session, "other") == ()
+    assert found == {first: Finding.DEFECTIVE, second: Finding.GOOD}
+
+
+def frame(sha256: str, finding: Finding, verdict: Verdict) -> ReviewedFrame:
+    return ReviewedFrame(part_id=uuid.uuid4(), image_sha256=sha256, finding=finding, verdict=verdict)
+
+
+def test_only_flagged_good_frames_that_are_new_are_learned() -> None:
+    reviewed = [
+        frame("overturned", Finding.GOOD, Verdict.REJECT),
+        frame("confirmed", Finding.DEFECTIVE, Verdict.REJECT),
+        frame("accepted", Finding.GOOD, Verdict.ACCEPT),
+        frame("known", Finding.GOOD, Verdict.REVIEW),
+    ]
+    snapshot = [LearnedImage(image_sha256="known", origin="a.png", finding=Finding.GOOD)]
+    assert [f.image_sha256 for f in _overturned(reviewed, snapshot)] == ["overturned"]
+
+
+def test_what_a_station_collected_is_learned_less_what_was_found_defective(
+    home: Home, database: Database
+) -> None:
+    parts = record(home, database, [Verdict.UNDECIDED] * 3)
+    review(database, parts[1], Finding.DEFECTIVE)
+    with database.read() as session:
+        images = collected_images(session, ImageStore(home), "one")
+        assert [image.origin for image in images] == [f"part:{parts[0]}", f"part:{parts[2]}"]
+        assert [int(image.pixels[0, 0]) for image in images] == [1, 3]
+        with pytest.raises(DataError, match="'two' has collected no images"):
+            collected_images(session, ImageStore(home), "two")
