@@ -1,0 +1,19 @@
+"""The QA web application: flagged parts are looked at and decided in a browser."""
+
+from partgate.review._app import create_app
+from partgate.review._errors import CannotListen, PasswordRefused, SiteBusy
+from partgate.review._overlay import Placement, inspected_box, overlay
+from partgate.review._part_page import Limits
+from partgate.review._serve import serve
+
+__all__ = [
+    "CannotListen",
+    "Limits",
+    "PasswordRefused",
+    "Placement",
+    "SiteBusy",
+    "create_app",
+    "inspected_box",
+    "overlay",
+    "serve",
+]

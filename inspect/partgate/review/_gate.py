@@ -1,0 +1,81 @@
+"""Nobody passes without a login, except to the few pages that are listed here."""
+
+from urllib.parse import urlencode, urlsplit
+
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from partgate.review._logins import Login
+from partgate.review._site import Site
+
+COOKIE = "__Host-partgate"
+OPEN_PATHS = frozenset({"/login", "/setup", "/live"})
+# Asked for by an open page, not by a person: it must not keep a forgotten login alive.
+UNATTENDED_PATHS = frozenset({"/waiting"})
+OPEN_FOLDER = "/static/"
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+
+
+def is_open(path: str) -> bool:
+    """Return whether a path may be asked for without a login."""
+    return path in OPEN_PATHS or path.startswith(OPEN_FOLDER)
+
+
+def is_own_path(path: str) -> bool:
+    """Return whether a text is a path on this site, and not the address of another one."""
+    parts = urlsplit(path)
+    return (
+        path.startswith("/")
+        and not path.startswith(("//", "/\\"))
+        and not parts.netloc
+        and path.isprintable()
+    )
+
+
+class Gate:
+    """ASGI middleware: finds out who is there, refuses forms of other sites, denies by default."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let a request pass, or answer it here."""
+        if scope["type"] == "lifespan":
+            await self._app(scope, receive, send)
+        elif scope["type"] == "http":
+            request = Request(scope)
+            refusal = await _refusal(request)
+            await (refusal or self._app)(scope, receive, send)
+        else:
+            await send({"type": "websocket.close", "code": 1008})
+
+
+async def _refusal(request: Request) -> Response | None:
+    site: Site = request.app.state.site
+    token = request.cookies.get(COOKIE, "")
+    request.state.login = await run_in_threadpool(_login, site, token, request.url.path) if token else None
+    if request.method not in SAFE_METHODS and not _is_own_form(request):
+        return site.pages.error(request, 403)
+    if request.state.login is None and not is_open(request.url.path):
+        return _ask_to_log_in(request, site)
+    return None
+
+
+def _login(site: Site, token: str, path: str) -> Login | None:
+    return site.logins.find(token, touch=path not in UNATTENDED_PATHS)
+
+
+def _ask_to_log_in(request: Request, site: Site) -> Response:
+    wants_page = request.method == "GET" and "text/html" in request.headers.get("accept", "")
+    if not wants_page:
+        return site.pages.error(request, 401)
+    path = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+    return RedirectResponse("/login" if path == "/" else f"/login?{urlencode({'then': path})}", 303)
+
+
+def _is_own_form(request: Request) -> bool:
+    """Compare Origin to Host, which the envelope has checked; a browser sends Origin with every POST."""
+    origin = urlsplit(request.headers.get("origin", ""))
+    return origin.scheme in {"http", "https"} and origin.netloc == request.headers.get("host", "")

@@ -1,0 +1,178 @@
+"""The list of parts and the page on which one is decided."""
+
+import uuid
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Form, HTTPException, Query
+from sqlmodel import Session
+from starlette.requests import Request
+from starlette.responses import JSONResponse, RedirectResponse, Response
+
+from partgate.records import Finding
+from partgate.review._decide import MAX_NOTE_LENGTH, Decision, Outcome, clean_note, decide
+from partgate.review._filter import Filter, PartQuery, QueueQuery
+from partgate.review._gauge import gauge
+from partgate.review._logins import WRITE_TIMEOUT_S
+from partgate.review._part_page import FrameView, PartView, part_view
+from partgate.review._queue import (
+    count_open,
+    neighbour,
+    newest_open,
+    next_open,
+    part_key,
+    products,
+    queue_page,
+)
+from partgate.review._site import LoginDep, Site, SiteDep, form_of_this_login
+
+router = APIRouter()
+
+
+@router.get("/")
+def queue(
+    request: Request, site: SiteDep, login: LoginDep, query: Annotated[QueueQuery, Query()]
+) -> Response:
+    """Show the parts of a choice, newest first."""
+    del login
+    with site.database.read() as session:
+        for anchor in (query.before, query.after):
+            if anchor is not None and part_key(session, anchor) is None:
+                raise HTTPException(404)
+        page = queue_page(session, query, before=query.before, after=query.after)
+        values: dict[str, Any] = {
+            "ledger": site.ledger.count(session),
+            "page": page,
+            "products": products(session),
+            "left": count_open(session, query),
+            "first": newest_open(session, query),
+            "done": _done(session, query.done),
+        }
+    return site.pages.page(request, "queue.html", choice=query, **values)
+
+
+@router.get("/waiting")
+def waiting(site: SiteDep, login: LoginDep, query: Annotated[Filter, Query()]) -> Response:
+    """Say how many parts of a choice wait for a review, for a list that lies open."""
+    del login
+    with site.database.read() as session:
+        newest = newest_open(session, query)
+        return JSONResponse({"left": count_open(session, query), "newest": str(newest) if newest else None})
+
+
+@router.get("/parts/{part_id}")
+def part_page(
+    request: Request, site: SiteDep, login: LoginDep, part_id: uuid.UUID, query: Annotated[PartQuery, Query()]
+) -> Response:
+    """Show one part, large."""
+    del login
+    return _show(request, site, part_id, query)
+
+
+@router.post("/parts/{part_id}/review", dependencies=[Depends(form_of_this_login)])
+def review_part(
+    request: Request,
+    site: SiteDep,
+    login: LoginDep,
+    *,
+    part_id: uuid.UUID,
+    query: Annotated[PartQuery, Query()],
+    finding: Annotated[Finding, Form()],
+    note: Annotated[str, Form(max_length=2 * MAX_NOTE_LENGTH)] = "",
+    seen: Annotated[str, Form(max_length=36)] = "",
+) -> Response:
+    """Write down what a person found a part to be and go on to the next."""
+    decision = Decision(
+        part_id=part_id,
+        finding=finding,
+        note=_checked_note(note),
+        reviewer_id=login.user_id,
+        reviewer=login.name,
+        seen=_uuid_or_none(seen),
+    )
+    outcome = site.database.write(lambda session: decide(session, decision)).result(timeout=WRITE_TIMEOUT_S)
+    match outcome:
+        case Outcome.ADDED | Outcome.REPEATED:
+            return RedirectResponse(_next_address(site, part_id, query), 303)
+        case Outcome.OVERTAKEN:
+            return _show(request, site, part_id, query, note=decision.note, status=409)
+        case Outcome.NOT_JUDGED_YET:
+            raise HTTPException(409)
+        case Outcome.NO_SUCH_PART:
+            raise HTTPException(404)
+
+
+def _show(
+    request: Request, site: Site, part_id: uuid.UUID, query: PartQuery, *, note: str = "", status: int = 200
+) -> Response:
+    with site.database.read() as session:
+        part = part_view(session, part_id)
+        if part is None:
+            raise HTTPException(404)
+        following = next_open(session, query, part_id)
+        values: dict[str, Any] = {
+            "ledger": site.ledger.count(session),
+            "left": count_open(session, query),
+            "older": neighbour(session, query, part_id, upwards=False),
+            "newer": neighbour(session, query, part_id, upwards=True),
+            "ahead": _frames_ahead(session, following if following != part_id else None),
+            "done": _done(session, query.done),
+        }
+    frame = part.frames[query.frame] if query.frame < len(part.frames) else None
+    return site.pages.page(
+        request,
+        "part.html",
+        status=status,
+        part=part,
+        frame=frame,
+        position=query.frame,
+        has_file=frame is not None and _has_file(site, frame),
+        has_map=frame is not None and _has_map(site, frame),
+        gauge=None if part.limits is None else gauge(part.score, part.limits),
+        choice=query,
+        note=note,
+        max_note_length=MAX_NOTE_LENGTH,
+        overtaken=status == 409,  # noqa: PLR2004 - the status says it
+        **values,
+    )
+
+
+def _has_file(site: Site, frame: FrameView) -> bool:
+    return frame.kept and frame.image_sha256 is not None and site.images.has(frame.image_sha256)
+
+
+def _has_map(site: Site, frame: FrameView) -> bool:
+    return _has_file(site, frame) and frame.map_sha256 is not None and site.images.has(frame.map_sha256)
+
+
+def _frames_ahead(session: Session, part_id: uuid.UUID | None) -> list[FrameView]:
+    """Return the first frame of the part that comes next, for the browser to fetch in good time."""
+    part = None if part_id is None else part_view(session, part_id)
+    return [frame for frame in part.frames[:1] if frame.kept] if part else []
+
+
+def _done(session: Session, part_id: uuid.UUID | None) -> PartView | None:
+    part = None if part_id is None else part_view(session, part_id)
+    return part if part is not None and part.reviews else None
+
+
+def _next_address(site: Site, part_id: uuid.UUID, query: PartQuery) -> str:
+    with site.database.read() as session:
+        following = next_open(session, query, part_id)
+    more = query.query(done=part_id)
+    return f"/parts/{following}{more}" if following is not None else f"/{more}"
+
+
+def _checked_note(note: str) -> str:
+    cleaned = clean_note(note)
+    if len(cleaned) > MAX_NOTE_LENGTH:
+        raise HTTPException(422)
+    return cleaned
+
+
+def _uuid_or_none(text: str) -> uuid.UUID | None:
+    if not text:
+        return None
+    try:
+        return uuid.UUID(text)
+    except ValueError:
+        raise HTTPException(422) from None

@@ -1,0 +1,236 @@
+import re
+from datetime import timedelta
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from sqlmodel import Session, col, select
+
+from partgate.records import Audit, LoginSession, User, utc_now
+from partgate.review import PasswordRefused
+from partgate.review._passwords import check_password, checked_name
+
+
+def _cookies(response: Any) -> list[str]:
+    return list(response.headers.get_list("set-cookie"))
+
+
+def test_a_fresh_site_knows_no_account_and_says_what_to_do(stranger: Any) -> None:
+    assert "set-up link" in stranger.get("/login").text
+    for name, password in (("admin", "admin"), ("admin", "password"), ("Mara", "")):
+        assert stranger.log_in(name, password).status_code == 401
+
+
+def test_set_up_adds_one_user_logs_in_and_works_once(stranger: Any, line: Any) -> None:
+    assert stranger.set_up("Mara").status_code == 303
+    assert stranger.get("/").status_code == 200
+    assert stranger.get("/setup?token=set-up-token-of-this-test").status_code == 404
+    users = line.read(lambda session: session.exec(select(User)).all())
+    assert [user.name for user in users] == ["Mara"]
+    assert users[0].password_hash.startswith("$argon2id$")
+    audited = line.read(lambda session: session.exec(select(Audit).where(Audit.what == "user.create")).all())
+    assert [(row.who, row.after) for row in audited] == [("Mara", {"name": "Mara"})]
+
+
+def test_two_people_with_the_same_set_up_link_make_one_user(stranger: Any, line: Any) -> None:
+    hidden = stranger.hidden("/setup?token=set-up-token-of-this-test")
+    both = {"password": "a few words of mine", "again": "a few words of mine"}
+    first = stranger.post("/setup", hidden | both | {"name": "Mara"})
+    second = stranger.post("/setup", hidden | both | {"name": "Ines"})
+    assert (first.status_code, second.status_code) in {(303, 403), (303, 404)}
+    assert line.read(lambda session: len(session.exec(select(User)).all())) == 1
+
+
+@pytest.mark.parametrize("token", ["", "wrong", "set-up-token-of-this-tesT", "\u00fc" * 20], ids=repr)
+def test_set_up_needs_the_token(stranger: Any, token: str) -> None:
+    assert stranger.get("/setup", params={"token": token}).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("name", "password", "again", "problem"),
+    [
+        pytest.param("Mara", "short", "short", "8 to 128", id="too short"),
+        pytest.param("Mara", "x" * 20, "x" * 20, "among the first", id="one letter"),
+        pytest.param("Mara", "Password123", "Password123", "among the first", id="common"),
+        pytest.param("Mara Lindt", "mara lindt", "mara lindt", "is the name", id="the name"),
+        pytest.param("Mara", "good enough 1", "good enough 2", "differ", id="not the same"),
+        pytest.param("   ", "good enough 1", "good enough 1", "1 to 64", id="no name"),
+        pytest.param("Ma\u202era", "good enough 1", "good enough 1", "cannot be seen", id="hidden letter"),
+    ],
+)
+def test_set_up_refuses_and_says_why(
+    name: str, password: str, again: str, problem: str, stranger: Any
+) -> None:
+    page = "/setup?token=set-up-token-of-this-test"
+    answer = stranger.post("/setup", {"name": name, "password": password, "again": again}, form=page)
+    assert answer.status_code == 422
+    assert problem in answer.text
+    assert password not in answer.text
+
+
+def test_long_passwords_without_any_rule_on_letters_are_allowed() -> None:
+    check_password("ä" * 64 + "b" * 64, name="Mara", again="ä" * 64 + "b" * 64)
+    assert checked_name("  Zoe\u0308 ") == "Zo\u00eb"
+    with pytest.raises(PasswordRefused):
+        check_password("a1" * 65, name="Mara", again="a1" * 65)
+
+
+def test_the_cookie_is_bound_to_host_https_and_this_site(stranger: Any) -> None:
+    cookies = _cookies(stranger.get("/login")) + _cookies(stranger.set_up())
+    assert any(cookie.startswith("__Host-partgate=") for cookie in cookies)
+    for cookie in cookies:
+        assert cookie.startswith("__Host-")
+        for word in ("Secure", "HttpOnly", "SameSite=strict", "Path=/"):
+            assert word in cookie
+        assert "Domain" not in cookie
+
+
+def test_only_the_hash_of_a_token_is_stored(reviewer: Any, line: Any) -> None:
+    token = reviewer.client.cookies["__Host-partgate"]
+    rows = line.read(lambda session: session.exec(select(LoginSession)).all())
+    assert len(rows) == 1
+    assert token not in repr(rows)
+
+
+def test_each_login_has_a_new_token(reviewer: Any) -> None:
+    first = reviewer.client.cookies["__Host-partgate"]
+    reviewer.client.cookies.clear()
+    assert reviewer.log_in().status_code == 303
+    assert reviewer.client.cookies["__Host-partgate"] != first
+
+
+def _with_cookie(visitor: Any, token: str) -> int:
+    visitor.client.cookies.clear()
+    return int(visitor.get("/", headers={"cookie": f"__Host-partgate={token}"}).status_code)
+
+
+def test_an_old_cookie_finds_nobody_after_logout(reviewer: Any) -> None:
+    token = reviewer.client.cookies["__Host-partgate"]
+    answer = reviewer.post("/logout", {}, form="/")
+    assert answer.status_code == 303
+    assert "__Host-partgate" not in reviewer.client.cookies
+    assert _with_cookie(reviewer, token) == 303
+
+
+@pytest.mark.parametrize(
+    ("change", "status"),
+    [
+        pytest.param({"last_seen_at": timedelta(hours=7, minutes=59)}, 200, id="idle, just within"),
+        pytest.param({"last_seen_at": timedelta(hours=8, minutes=1)}, 303, id="idle too long"),
+        pytest.param({"created_at": timedelta(hours=11, minutes=59)}, 200, id="old, just within"),
+        pytest.param({"created_at": timedelta(hours=12, minutes=1)}, 303, id="too old"),
+    ],
+)
+def test_a_login_ends_by_idling_and_by_age(
+    change: dict[str, timedelta], status: int, reviewer: Any, line: Any
+) -> None:
+    def act(session: Session) -> None:
+        row = session.exec(select(LoginSession)).one()
+        for name, ago in change.items():
+            setattr(row, name, utc_now() - ago)
+        session.add(row)
+
+    line.write(act)
+    assert reviewer.get("/").status_code == status
+
+
+def test_a_disabled_user_is_out_at_once(reviewer: Any, line: Any) -> None:
+    def act(session: Session) -> None:
+        user = session.exec(select(User)).one()
+        user.disabled_at = utc_now()
+        session.add(user)
+
+    line.write(act)
+    assert reviewer.get("/").status_code == 303
+    assert reviewer.log_in().status_code == 401
+
+
+def test_looking_at_pages_keeps_a_login_alive_and_an_open_list_does_not(reviewer: Any, line: Any) -> None:
+    hour_ago = utc_now() - timedelta(hours=1)
+
+    def act(session: Session) -> None:
+        row = session.exec(select(LoginSession)).one()
+        row.last_seen_at = hour_ago
+        session.add(row)
+
+    def last_seen(session: Session) -> Any:
+        return session.exec(select(col(LoginSession.last_seen_at))).one()
+
+    line.write(act)
+    assert reviewer.get("/waiting").status_code == 200
+    assert line.read(last_seen) == hour_ago
+    assert reviewer.get("/").status_code == 200
+    assert line.read(last_seen) > hour_ago
+
+
+def test_wrong_name_and_wrong_password_look_the_same(reviewer: Any) -> None:
+    reviewer.client.cookies.clear()
+    answers = [reviewer.log_in("Mara", "wrong words"), reviewer.log_in("Nobody", "wrong words")]
+    texts = [re.sub(r'value="[^"]*"', "", answer.text) for answer in answers]
+    assert [answer.status_code for answer in answers] == [401, 401]
+    assert texts[0] == texts[1]
+
+
+def test_an_unknown_person_costs_one_check_like_a_known_one(reviewer: Any) -> None:
+    """Counted and not timed: the hasher does the same work either way."""
+    passwords = reviewer.client.app.state.site.passwords
+    hasher, calls = passwords._hasher, []
+
+    def counted(password: str, kept: str) -> Any:
+        calls.append(kept)
+        return hasher.verify_and_update(password, kept)
+
+    passwords._hasher = SimpleNamespace(verify_and_update=counted)
+    reviewer.client.cookies.clear()
+    reviewer.log_in("Mara", "wrong words")
+    reviewer.log_in("Nobody", "wrong words")
+    assert len(calls) == 2
+    assert all(kept.startswith("$argon2id$") for kept in calls)
+    costs = [kept.split("$")[3] for kept in calls]
+    assert costs[0] == costs[1]
+
+
+def test_guessing_is_slowed_down_and_does_not_reach_the_hasher(reviewer: Any) -> None:
+    reviewer.client.cookies.clear()
+    statuses = [reviewer.log_in("Mara", "wrong words").status_code for _ in range(6)]
+    assert statuses == [401] * 5 + [429]
+    refused = reviewer.log_in("Mara")
+    assert refused.status_code == 429, "the right password must wait as well"
+    assert int(refused.headers["retry-after"]) >= 1
+
+
+def test_a_hash_of_older_parameters_is_renewed_at_login(real_hashes: None, reviewer: Any, line: Any) -> None:
+    from argon2 import PasswordHasher
+
+    weak = PasswordHasher(time_cost=1, memory_cost=8192, parallelism=1).hash("a few words of mine")
+
+    def act(session: Session) -> None:
+        user = session.exec(select(User)).one()
+        user.password_hash = weak
+        session.add(user)
+
+    line.write(act)
+    reviewer.client.cookies.clear()
+    assert reviewer.log_in().status_code == 303
+    kept = line.read(lambda session: session.exec(select(User.password_hash)).one())
+    assert kept != weak
+    assert "m=65536" in kept
+
+
+@pytest.mark.parametrize(
+    ("then", "where"),
+    [
+        pytest.param("/?verdict=REJECT", "/?verdict=REJECT", id="own page"),
+        pytest.param("https://evil.example/", "/", id="other site"),
+        pytest.param("//evil.example/", "/", id="other site without scheme"),
+        pytest.param("/\\evil.example/", "/", id="backslash"),
+        pytest.param("/\t/evil.example", "/", id="tab"),
+        pytest.param("javascript:alert(1)", "/", id="script"),
+    ],
+)
+def test_login_goes_on_to_pages_of_this_site_only(then: str, where: str, reviewer: Any) -> None:
+    reviewer.client.cookies.clear()
+    hidden = reviewer.hidden("/login")
+    data = hidden | {"name": "Mara", "password": "a few words of mine", "then": then}
+    answer = reviewer.post("/login", data)
+    assert (answer.status_code, answer.headers["location"]) == (303, where)
