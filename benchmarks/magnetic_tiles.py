@@ -1,0 +1,239 @@
+"""Learn the magnetic tiles and say how well defective ones are told apart.
+
+    python -m benchmarks.magnetic_tiles [--data DIR] [--seed N] [--layers L,L] [--size-px N] [--anomalib]
+
+The split: good photographs are sorted by the number in their names (`exp1_num_12345.jpg`). The
+exposures of one tile follow each other within a few dozen; tiles lie hundreds apart, so a gap of more
+than 250 begins a new tile. Tiles are shuffled by a fixed seed; the exposures of the first tiles, 100
+images, are learned from, those of the next, 150 images, are scored. No tile is in both. All
+defective images are scored.
+"""
+
+import argparse
+import re
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from partgate_engines import Bundle, open_runtime
+from partgate_engines.anomaly import GoodImage, LearnSettings, learn
+
+DEFECTS = ("blowhole", "break", "crack", "fray", "uneven")
+GAP = 250
+N_LEARN, N_GOOD = 100, 150
+
+Pixels = NDArray[np.uint8]
+Scores = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Split:
+    """The files of one run."""
+
+    learn: Sequence[Path]
+    good: Sequence[Path]
+    defective: Mapping[str, Sequence[Path]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What one way of learning made of the split."""
+
+    learn_s: float
+    image_ms: float
+    """Median of one image, decoded to scored."""
+
+    good: Scores
+    defective: dict[str, Scores]
+
+
+def number(path: Path) -> int:
+    found = re.search(r"_num_(\d+)", path.stem)
+    if found is None:
+        raise SystemExit(f"{path}: expected a name like exp1_num_12345.jpg")
+    return int(found[1])
+
+
+def tiles(paths: Sequence[Path]) -> list[list[Path]]:
+    groups: list[list[Path]] = []
+    before = None
+    for path in sorted(paths, key=number):
+        if before is None or number(path) - before > GAP:
+            groups.append([])
+        groups[-1].append(path)
+        before = number(path)
+    return groups
+
+
+def split(data: Path, seed: int) -> Split:
+    groups = tiles(list((data / "good").glob("*.jpg")))
+    chosen: tuple[list[Path], list[Path]] = ([], [])
+    wanted = (N_LEARN, N_GOOD)
+    turn = 0
+    for index in np.random.default_rng(seed).permutation(len(groups)):
+        if len(chosen[turn]) == wanted[turn]:
+            turn += 1
+        if turn == len(wanted):
+            break
+        chosen[turn].extend(groups[index][: wanted[turn] - len(chosen[turn])])
+    defective = {kind: sorted((data / kind).glob("*.jpg")) for kind in DEFECTS}
+    return Split(learn=chosen[0], good=chosen[1], defective=defective)
+
+
+def read(path: Path) -> Pixels:
+    pixels = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
+    if pixels is None:
+        raise SystemExit(f"{path}: cannot be read")
+    return np.asarray(pixels, dtype=np.uint8)
+
+
+def ours(parts: Split, settings: LearnSettings) -> tuple[Outcome, Bundle]:
+    with tempfile.TemporaryDirectory(prefix="partgate-tiles-") as home:
+        graphs = Path(home) / "graphs"
+        images = [GoodImage(pixels=read(path), origin=path.name) for path in parts.learn]
+        learn(images[:1], settings=settings, graphs=graphs)  # the export, once per machine
+        started = time.perf_counter()
+        bundle = learn(images, settings=settings, graphs=graphs).save(Path(home) / "bundles", product="tile")
+        learn_s = time.perf_counter() - started
+        runtime = open_runtime(bundle)
+        took: list[float] = []
+
+        def score(paths: Sequence[Path]) -> Scores:
+            scores = []
+            for path in paths:
+                pixels = read(path)
+                begun = time.perf_counter()
+                scores.append(runtime.judge(pixels).score)
+                took.append(1000 * (time.perf_counter() - begun))
+            return np.array(scores)
+
+        good = score(parts.good)
+        defective = {kind: score(paths) for kind, paths in parts.defective.items()}
+        runtime.close()
+    return Outcome(learn_s=learn_s, image_ms=float(np.median(took)), good=good, defective=defective), bundle
+
+
+def anomalibs(parts: Split, settings: LearnSettings) -> Outcome:
+    """Learn and score by anomalib's own PatchCore in torch: same weights, layers, size and bank."""
+    import torch
+    from anomalib.models.image.patchcore.torch_model import PatchcoreModel
+    from torchvision.transforms import v2  # type: ignore[import-untyped]  # it ships no annotations
+
+    from partgate_engines.anomaly._backbone import build_model
+    from partgate_engines.anomaly._weights import find_weights
+
+    torch.manual_seed(settings.seed)
+    weights = find_weights(settings.backbone, None)
+    model: PatchcoreModel = build_model(
+        backbone=settings.backbone, layers=settings.layers, size_px=settings.size_px, weights=weights
+    )
+    resize = v2.Resize((settings.size_px, settings.size_px), antialias=True)
+    normalize = v2.Normalize((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+
+    def prepared(path: Path) -> torch.Tensor:
+        grey = torch.from_numpy(read(path)).float() / 255
+        return torch.as_tensor(normalize(resize(grey.expand(1, 3, *grey.shape))))
+
+    started = time.perf_counter()
+    model.train()
+    with torch.no_grad():
+        for path in parts.learn:
+            model(prepared(path))
+    patches = sum(len(rows) for rows in model.embedding_store)
+    model.subsample_embedding(settings.bank_rows / patches)
+    model.eval()
+    learn_s = time.perf_counter() - started
+    took: list[float] = []
+
+    def score(paths: Sequence[Path]) -> Scores:
+        scores = []
+        for path in paths:
+            begun = time.perf_counter()
+            with torch.inference_mode():
+                scores.append(float(model(prepared(path)).pred_score))
+            took.append(1000 * (time.perf_counter() - begun))
+        return np.array(scores)
+
+    good = score(parts.good)
+    defective = {kind: score(paths) for kind, paths in parts.defective.items()}
+    return Outcome(learn_s=learn_s, image_ms=float(np.median(took)), good=good, defective=defective)
+
+
+def auroc(good: Scores, bad: Scores) -> float:
+    """Return the chance that a defective image scores higher than a good one; a tie counts half."""
+    higher = (bad[:, None] > good[None, :]).mean()
+    return float(higher + (bad[:, None] == good[None, :]).mean() / 2)
+
+
+def interval(good: Scores, bad: Scores, seed: int, rounds: int = 1000) -> tuple[float, float]:
+    random = np.random.default_rng(seed)
+    values = [auroc(random.choice(good, good.size), random.choice(bad, bad.size)) for _ in range(rounds)]
+    low, high = np.quantile(values, [0.025, 0.975])
+    return float(low), float(high)
+
+
+def report(name: str, outcome: Outcome, seed: int) -> None:
+    bad = np.concatenate(list(outcome.defective.values()))
+    low, high = interval(outcome.good, bad, seed)
+    print(f"{name}")
+    print(
+        f"  AUROC {auroc(outcome.good, bad):.3f} (95 %: {low:.3f} to {high:.3f}), {outcome.good.size} good,",
+        end=" ",
+    )
+    print(f"{bad.size} defective")
+    for kind, scores in outcome.defective.items():
+        print(f"    {kind:9} {auroc(outcome.good, scores):.3f}  ({scores.size})")
+    print(f"  learned in {outcome.learn_s:.1f} s, {outcome.image_ms:.1f} ms an image")
+
+
+def report_thresholds(outcome: Outcome, bundle: Bundle) -> None:
+    calibration = bundle.manifest.calibration
+    thresholds, held_out = calibration.thresholds, np.array(calibration.scores)
+    bad = np.concatenate(list(outcome.defective.values()))
+    print(f"  thresholds: review {thresholds.review:.2f}, reject {thresholds.reject:.2f}")
+    for name, scores in (("good", outcome.good), ("defective", bad)):
+        flagged, rejected = (scores >= thresholds.review).mean(), (scores >= thresholds.reject).mean()
+        print(f"    of the {name}: {flagged:.1%} at or above review, {rejected:.1%} at or above reject")
+    shares = (0.1, 0.5, 0.9, 1.0)
+    print(f"  held-out scores at {shares}: {np.quantile(held_out, shares).round(2)}")
+    print(f"  other good ones at {shares}: {np.quantile(outcome.good, shares).round(2)}")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="magnetic_tiles", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    beside = Path(__file__).resolve().parents[2] / "shared" / "datasets" / "magnetic_tile"
+    parser.add_argument("--data", type=Path, default=beside, help="the data set's folder")
+    parser.add_argument("--seed", type=int, default=0, help="of the split and of the choice of the bank")
+    usual = LearnSettings()
+    parser.add_argument("--layers", default=",".join(usual.layers), help="whose features make a patch")
+    parser.add_argument("--size-px", type=int, default=usual.size_px, help="of the backbone's input")
+    parser.add_argument(
+        "--anomalib", action="store_true", help="the same with anomalib's own model (minutes)"
+    )
+    options = parser.parse_args(arguments)
+    if not (options.data / "good").is_dir():
+        print(f"{options.data}: no data set there; name its folder with --data", file=sys.stderr)
+        return 66
+    parts = split(options.data, options.seed)
+    settings = LearnSettings(
+        layers=tuple(options.layers.split(",")), size_px=options.size_px, seed=options.seed
+    )
+    outcome, bundle = ours(parts, settings)
+    report("partgate", outcome, options.seed)
+    report_thresholds(outcome, bundle)
+    if options.anomalib:
+        report("anomalib's PatchCore", anomalibs(parts, settings), options.seed)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,30 @@
+"""The ledger's balance, in words and in JSON."""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from partgate.records import Balance
+
+
+def balance_json(balance: "Balance") -> dict[str, Any]:
+    """Return the balance as programs rely on it."""
+    return {
+        "triggers": balance.triggers,
+        "accept": balance.accept,
+        "review": balance.review,
+        "reject": balance.reject,
+        "undecided": balance.undecided,
+        "open": balance.open,
+        "balanced": balance.balanced,
+    }
+
+
+def balance_line(balance: "Balance") -> str:
+    """Return the balance as one line a person can check."""
+    sum_line = (
+        f"{balance.triggers} triggers = {balance.accept} accept + {balance.review} review"
+        f" + {balance.reject} reject + {balance.undecided} undecided"
+    )
+    if balance.balanced:
+        return f"{sum_line}: balanced"
+    return f"{sum_line}, {balance.open} open: NOT BALANCED"

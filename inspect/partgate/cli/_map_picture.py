@@ -1,0 +1,32 @@
+"""An image with its anomaly map laid over it, as the review site shows it."""
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from partgate.review import Limits, Placement, inspected_box, overlay
+from partgate_station import Recipe
+
+GREY_DIMENSIONS = 2
+
+
+def map_picture(
+    image: NDArray[np.uint8], anomaly_map: NDArray[np.float32], recipe: Recipe
+) -> NDArray[np.uint8]:
+    """Return the image, its longer side at most 960 px, with the map over what was judged.
+
+    Args:
+        image: (h, w) grey or (h, w, 3) RGB.
+        anomaly_map: (gh, gw) float32.
+
+    Returns:
+        (h, w, 3) uint8, blue, green, red.
+    """
+    height_px, width_px = image.shape[:2]
+    box = inspected_box(recipe.model_dump(mode="json"), "", width_px=width_px, height_px=height_px)
+    limits = Limits(review=recipe.thresholds.review, reject=recipe.thresholds.reject)
+    cover = overlay(anomaly_map, Placement(width_px=width_px, height_px=height_px, box=box, limits=limits))
+    code = cv2.COLOR_GRAY2BGR if image.ndim == GREY_DIMENSIONS else cv2.COLOR_RGB2BGR
+    below = cv2.resize(cv2.cvtColor(image, code), cover.shape[1::-1], interpolation=cv2.INTER_AREA)
+    alpha = cover[:, :, 3:].astype(np.float32) / 255
+    return np.asarray(np.rint(below * (1 - alpha) + cover[:, :, :3] * alpha), np.uint8)

@@ -1,0 +1,170 @@
+"""`partgate learn`: teach a product from good images."""
+
+import contextlib
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+from pydantic import ValidationError
+
+from partgate.cli._app import DEFAULT_HOME, HomeOption, JsonFlag, acting_user, app
+from partgate.cli._output import err, out, print_json, progress_bar
+from partgate_station import ConfigError, RecipeSettings, Region, load_recipe
+
+if TYPE_CHECKING:
+    from partgate.records import Database, Home
+    from partgate_engines.anomaly import GoodImage, LearnSettings, Progress
+
+Kind = Literal["patchcore"]
+
+
+@app.command()
+def learn(
+    product: Annotated[str, typer.Argument(help="The product's name: a-z, 0-9, - and _.")],
+    good: Annotated[Path | None, typer.Option(help="A folder with images of good parts.")] = None,
+    from_station: Annotated[
+        str | None, typer.Option(help="Learn from what this station collected without a recipe.")
+    ] = None,
+    defects: Annotated[
+        Path | None, typer.Option(help="A folder with images of defective parts: scored for the report.")
+    ] = None,
+    recipe: Annotated[
+        Path | None, typer.Option(help="A recipe file: regions, deadline, review gate.")
+    ] = None,
+    region: Annotated[
+        list[str] | None, typer.Option(help="Judge only this polygon: x,y x,y x,y in pixels. Repeatable.")
+    ] = None,
+    kind: Annotated[Kind, typer.Option(help="What is learned.")] = "patchcore",
+    backbone: Annotated[
+        str | None, typer.Option(help="A timm backbone.", show_default="EfficientNet-Lite0")
+    ] = None,
+    layers: Annotated[
+        str | None, typer.Option(help="Layers whose features make a patch, separated by commas.")
+    ] = None,
+    weights: Annotated[
+        Path | None, typer.Option(help="The backbone's weights.", show_default="packaged")
+    ] = None,
+    size: Annotated[int, typer.Option(min=64, max=1024, help="Frames are resized to this many px.")] = 256,
+    bank: Annotated[int, typer.Option(min=1, max=50_000, help="Rows of the memory bank.")] = 2048,
+    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave out unusable images.")] = False,
+    home: HomeOption = DEFAULT_HOME,
+    as_json: JsonFlag = False,
+) -> None:
+    """Learn a product from images of good parts.
+
+    The model goes into the home with its first recipe, whose thresholds come from the good parts
+    themselves. A product's first model is active at once; a later one is a candidate until
+    `partgate models activate` puts it into force.
+
+    Example: `partgate learn tile --good images/good --defects images/defective`
+    """
+    from partgate.records import Database, Home
+    from partgate.retraining import learn_product
+
+    if (good is None) == (from_station is None):
+        raise typer.BadParameter("give --good DIR or --from-station STATION, one of the two")
+    settings = _learn_settings(
+        kind=kind, backbone=backbone, layers=layers, weights=weights, size_px=size, bank_rows=bank
+    )
+    asked = _recipe_settings(recipe, region or [])
+    started_s = time.monotonic()
+    opened = Home.open(home)
+    with contextlib.closing(Database.open(opened)) as database, progress_bar() as progress:
+        learned = learn_product(
+            opened,
+            database,
+            product,
+            good=_read(good, skip_bad, progress)
+            if good
+            else _collected(opened, database, from_station or ""),
+            defective=_read(defects, skip_bad, progress) if defects else (),
+            recipe=asked,
+            settings=settings,
+            by=acting_user(),
+            progress=progress,
+        )
+    summary = {
+        "product": product,
+        "model": learned.model_id,
+        "recipe_version": learned.recipe_version,
+        "active": learned.is_active,
+        "seconds": round(time.monotonic() - started_s, 2),
+        **learned.report,
+    }
+    if as_json:
+        print_json(summary)
+    else:
+        _print(summary)
+
+
+def _learn_settings(*, layers: str | None, **given: Any) -> "LearnSettings":
+    from partgate_engines.anomaly import LearnSettings
+
+    chosen = {name: value for name, value in given.items() if value is not None}
+    if layers is not None:
+        chosen["layers"] = tuple(layers.split(","))
+    try:
+        return LearnSettings(**chosen)
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+
+
+def _recipe_settings(recipe: Path | None, regions: list[str]) -> RecipeSettings:
+    settings = load_recipe(recipe) if recipe else RecipeSettings()
+    drawn = tuple(_region(number, text) for number, text in enumerate(regions))
+    return settings.model_copy(update={"regions": (*settings.regions, *drawn)})
+
+
+def _region(number: int, text: str) -> Region:
+    try:
+        vertices = [tuple(float(value) for value in pair.split(",")) for pair in text.split()]
+        return Region.model_validate({"polygon": tuple(vertices)})
+    except ValidationError as error:
+        reasons = "; ".join(item["msg"].removeprefix("Value error, ") for item in error.errors())
+        raise ConfigError(f"--region {number}: {text!r}: {reasons}") from error
+    except ValueError as error:
+        raise ConfigError(
+            f'--region {number}: {text!r} is not a list of x,y pairs such as "10,10 90,10 50,80"'
+        ) from error
+
+
+def _read(source: Path, skip_bad: bool, progress: "Progress") -> "tuple[GoodImage, ...]":  # noqa: FBT001
+    from partgate.retraining import read_images
+
+    read = read_images(source, skip_bad=skip_bad, progress=progress)
+    for sentence in read.skipped:
+        err.print(f"left out: {sentence}", markup=False)
+    return read.images
+
+
+def _collected(home: "Home", database: "Database", station: str) -> "tuple[GoodImage, ...]":
+    from partgate.records import ImageStore
+    from partgate.retraining import collected_images
+
+    with database.read() as session:
+        return tuple(collected_images(session, ImageStore(home), station))
+
+
+def _print(summary: dict[str, Any]) -> None:
+    calibration = summary["calibration"]
+    thresholds = calibration["thresholds"]
+    out.print(
+        f"Learned '{summary['product']}' from {summary['good_images']} good images"
+        f" in {summary['seconds']:.1f} s: model {summary['model'][:12]},"
+        f" {summary['bank_rows']} rows in the memory bank."
+    )
+    out.print(f"Review from a score of {thresholds['review']:.4g}, reject from {thresholds['reject']:.4g}.")
+    out.print(calibration["promise"], markup=False)
+    for warning in calibration["warnings"]:
+        out.print(f"Warning: {warning}", markup=False)
+    if "defective_images" in summary:
+        found, of = summary["defective_flagged"], summary["defective_images"]
+        out.print(f"{found} of {of} defective images would be flagged.")
+    if summary["active"]:
+        out.print("The model is active.")
+    else:
+        out.print(
+            "The product has an active model already; put this one into force with:"
+            f" partgate models activate {summary['model'][:12]}"
+        )

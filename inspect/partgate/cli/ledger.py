@@ -1,0 +1,36 @@
+"""`partgate ledger`: the balance of triggers and what became of each."""
+
+from typing import Annotated
+
+import typer
+
+from partgate.cli._app import DEFAULT_HOME, HomeOption, JsonFlag, app
+from partgate.cli._ledger_text import balance_json, balance_line
+from partgate.cli._output import out, print_json
+
+
+@app.command()
+def ledger(
+    station: Annotated[str | None, typer.Option(help="Only this station's parts.")] = None,
+    home: HomeOption = DEFAULT_HOME,
+    as_json: JsonFlag = False,
+) -> None:
+    """Print what became of every trigger; exit code 1 if the ledger does not balance.
+
+    `open` counts parts without a verdict: while a station runs it may be 1, afterwards it is 0.
+    """
+    import contextlib
+
+    from partgate.records import Database, Home, balance
+
+    with (
+        contextlib.closing(Database.open(Home.open(home, create=False))) as database,
+        database.read() as session,
+    ):
+        result = balance(session, station)
+    if as_json:
+        print_json(balance_json(result))
+    else:
+        out.print(balance_line(result))
+    if not result.balanced:
+        raise typer.Exit(1)

@@ -1,0 +1,128 @@
+"""`partgate models`: the registry of what has been learned."""
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from partgate.cli._app import DEFAULT_HOME, HomeOption, JsonFlag, acting_user, app
+from partgate.cli._output import out, print_json, table
+from partgate_station import MissingInput
+
+if TYPE_CHECKING:
+    from sqlmodel import Session
+
+    from partgate.records import Database, Home, Model
+
+models = typer.Typer(help="The models of this home: list, show, activate, roll back.", no_args_is_help=True)
+app.add_typer(models, name="models")
+
+ModelArgument = Annotated[str, typer.Argument(metavar="MODEL", help="A model's id, or its first digits.")]
+ReasonOption = Annotated[str, typer.Option("--reason", help="Why; kept in the audit trail.")]
+
+
+@models.command("list")
+def list_models(
+    product: Annotated[str | None, typer.Argument(help="Only this product's models.")] = None,
+    home: HomeOption = DEFAULT_HOME,
+    as_json: JsonFlag = False,
+) -> None:
+    """List the models, the newest first; the active one of each product is marked."""
+    from partgate import records
+
+    with _opened(home) as (_, database), database.read() as session:
+        found = records.models(session, product)
+        in_force = {m.product: records.active(session, m.product) for m in found}
+        rows = [_row(model, in_force[model.product]) for model in found]
+    if as_json:
+        print_json(rows)
+    elif rows:
+        columns = ["active", "product", "model", "kind", "made", "by", "from"]
+        cells = [["*" if r["active"] else "", r["product"], r["model"][:12], r["kind"],
+                  r["created_at"][:19], r["created_by"], (r["parent"] or "")[:12]] for r in rows]  # fmt: skip
+        out.print(table("", columns, cells))
+    else:
+        out.print("No models yet. Learn a product: partgate learn PRODUCT --good DIR")
+
+
+@models.command()
+def show(model: ModelArgument, home: HomeOption = DEFAULT_HOME) -> None:
+    """Print all that is kept about a model, as JSON: manifest, report, origin."""
+    from partgate import records
+    from partgate_engines import Bundle
+
+    with _opened(home) as (opened, database), database.read() as session:
+        found = _find(session, model)
+        row = _row(found, records.active(session, found.product))
+        report = found.report
+    manifest = Bundle.open(opened.bundles_path / row["model"]).manifest
+    print_json({**row, "report": report, "manifest": manifest.model_dump(mode="json")})
+
+
+@models.command()
+def activate(model: ModelArgument, reason: ReasonOption = "", home: HomeOption = DEFAULT_HOME) -> None:
+    """Put a model into force for its product; a running station takes it up between two parts."""
+    from partgate import records
+    from partgate_engines import Bundle
+
+    with _opened(home) as (opened, database):
+        with database.read() as session:
+            found = _find(session, model)
+            recipe = records.latest_recipe(session, found.id)
+        Bundle.open(opened.bundles_path / found.id)  # a damaged model is refused before it is in force
+        database.write(
+            lambda session: records.activate(session, recipe_id=recipe.key, by=acting_user(), reason=reason)
+        ).result()
+    out.print(f"Model {found.id[:12]} is in force for '{found.product}' (recipe version {recipe.version}).")
+
+
+@models.command()
+def rollback(
+    product: Annotated[str, typer.Argument(help="The product to take back.")],
+    reason: ReasonOption = "",
+    home: HomeOption = DEFAULT_HOME,
+) -> None:
+    """Put the model and recipe into force that were so before the present ones."""
+    from partgate import records
+
+    def roll_back(session: "Session") -> str:
+        records.rollback(session, product, by=acting_user(), reason=reason)
+        now = records.active(session, product)
+        return now.model_id if now else ""
+
+    with _opened(home) as (_, database):
+        model_id = database.write(roll_back).result()
+    out.print(f"Model {model_id[:12]} is in force again for '{product}'.")
+
+
+@contextlib.contextmanager
+def _opened(home: Path) -> "Iterator[tuple[Home, Database]]":
+    from partgate.records import Database, Home
+
+    opened = Home.open(home, create=False)
+    with contextlib.closing(Database.open(opened)) as database:
+        yield opened, database
+
+
+def _find(session: "Session", prefix: str) -> "Model":
+    from partgate import records
+
+    found = [model for model in records.models(session) if model.id.startswith(prefix.lower())]
+    if len(found) == 1:
+        return found[0]
+    known = "no model has" if not found else f"{len(found)} models have"
+    raise MissingInput(f"{known} an id that begins with '{prefix}'; `partgate models list` shows them")
+
+
+def _row(model: "Model", in_force: Any) -> dict[str, Any]:
+    return {
+        "model": model.id,
+        "product": model.product,
+        "kind": model.kind,
+        "active": in_force is not None and in_force.model_id == model.id,
+        "created_at": model.created_at.isoformat(),
+        "created_by": model.created_by,
+        "parent": model.parent_id,
+    }

@@ -1,0 +1,208 @@
+"""`partgate score`: score folders of stills."""
+
+import contextlib
+import json
+import os
+import tempfile
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TextIO
+
+import typer
+
+from partgate.cli._app import DEFAULT_HOME, HomeOption, app
+from partgate.cli._output import err, out, progress_bar, table
+from partgate_station import CannotWrite, DataError, MissingInput, Recipe, Verdict
+
+if TYPE_CHECKING:
+    from partgate_engines import AnomalyResult, Bundle
+
+
+@app.command()
+def score(
+    model: Annotated[
+        str, typer.Argument(metavar="PRODUCT|BUNDLE", help="A product of this home, or a bundle's folder.")
+    ],
+    sources: Annotated[
+        list[Path], typer.Argument(metavar="DIR...", help="Folders (with sub-folders) or files.")
+    ],
+    json_file: Annotated[
+        Path | None, typer.Option("--json", help="Write one JSON line per image to this file; - for stdout.")
+    ] = None,
+    maps: Annotated[
+        Path | None, typer.Option(help="Write each image with its anomaly map laid over it.")
+    ] = None,
+    skip_bad: Annotated[
+        bool, typer.Option("--skip-bad", help="Go on past images that cannot be used.")
+    ] = False,
+    home: HomeOption = DEFAULT_HOME,
+) -> None:
+    """Score stills with a product's active model, or with a bundle.
+
+    One JSON line per image: `file`, `score`, `verdict`, `milliseconds` (from the decoded image to
+    the verdict). With --skip-bad an image that cannot be used is UNDECIDED and says why in `error`.
+
+    Example: `partgate score tile images/new --json scores.jsonl`
+    """
+    from partgate_engines import open_runtime
+
+    bundle, recipe = _bundle_and_recipe(model, home)
+    stills = _all_images(sources)
+    lines: list[dict[str, Any]] = []
+    with (
+        contextlib.closing(open_runtime(bundle)) as runtime,
+        _written_whole(json_file) as stream,
+        progress_bar() as progress,
+    ):
+        for number, still in enumerate(stills):
+            progress("scoring", number, len(stills))
+            line = _score_one(still, runtime.judge, recipe, maps)
+            lines.append(line)
+            if stream is not None:
+                stream.write(json.dumps(line, allow_nan=False) + "\n")
+        progress("scoring", len(stills), len(stills))
+        bad = [str(line["error"]) for line in lines if "error" in line]
+        if bad and not skip_bad:
+            from partgate.retraining import refusal
+
+            raise DataError(refusal(bad, of=len(lines)))
+    if json_file is None or str(json_file) != "-":
+        _print_summary(lines, recipe)
+    for sentence in bad:
+        err.print(f"UNDECIDED: {sentence}", markup=False)
+
+
+def _bundle_and_recipe(model: str, home_path: Path) -> "tuple[Bundle, Recipe]":
+    """Find the bundle by product name or by folder, and the recipe that goes with it."""
+    from partgate.records import Database, Home, active
+    from partgate_engines import Bundle
+
+    folder = Path(model)
+    if folder.exists():
+        bundle = Bundle.open(folder)
+        return bundle, Recipe(
+            product=bundle.manifest.product, thresholds=bundle.manifest.calibration.thresholds
+        )
+    home = Home.open(home_path, create=False)
+    with contextlib.closing(Database.open(home)) as database, database.read() as session:
+        found = active(session, model)
+    if found is None:
+        raise MissingInput(
+            f"'{model}' is neither a product with an active model in {home.path} nor a bundle's folder;"
+            " `partgate models list` shows the products"
+        )
+    return Bundle.open(home.bundles_path / found.model_id), found.recipe
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Still:
+    """An image on disk and where in the folder of maps its own goes."""
+
+    path: Path
+    map_path: Path
+
+
+def _all_images(sources: Iterable[Path]) -> list[Still]:
+    from partgate_cameras import list_images
+
+    stills: list[Still] = []
+    for source in sources:
+        if not source.exists():
+            raise MissingInput(f"{source.absolute()}: no such file or folder")
+        base = source.absolute().parent
+        stills += [
+            Still(path=path, map_path=_as_png(path.absolute().relative_to(base)))
+            for path in list_images(source)
+        ]
+    if not stills:
+        searched = ", ".join(str(source.absolute()) for source in sources)
+        raise DataError(f"no images in {searched} (PNG, JPEG, TIFF, BMP)")
+    return stills
+
+
+def _as_png(path: Path) -> Path:
+    """Return a name for a PNG that no other image of the folder can claim."""
+    return path if path.suffix == ".png" else path.with_name(f"{path.name}.png")
+
+
+def _score_one(still: Still, judge: Any, recipe: Recipe, maps: Path | None) -> dict[str, Any]:
+    from partgate_cameras import ImageError, read_image
+
+    try:
+        image = read_image(still.path)
+    except ImageError as error:
+        return {
+            "file": str(still.path),
+            "score": None,
+            "verdict": Verdict.UNDECIDED,
+            "milliseconds": None,
+            "error": str(error),
+        }
+    started_s = time.perf_counter()
+    result: AnomalyResult = judge(image, recipe.regions)
+    verdict = recipe.thresholds.verdict(result.score)
+    milliseconds = (time.perf_counter() - started_s) * 1000
+    if maps is not None:
+        _write_map(maps / still.map_path, image, result, recipe)
+    finite = verdict is not Verdict.UNDECIDED
+    return {
+        "file": str(still.path),
+        "score": result.score if finite else None,
+        "verdict": verdict,
+        "milliseconds": round(milliseconds, 3),
+    }
+
+
+def _write_map(target: Path, image: Any, result: "AnomalyResult", recipe: Recipe) -> None:
+    import cv2
+
+    from partgate.cli._map_picture import map_picture
+
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(target), map_picture(image, result.anomaly_map, recipe))
+    except (OSError, cv2.error) as error:
+        raise CannotWrite(f"{target.absolute()}: the anomaly map cannot be written ({error})") from error
+
+
+@contextlib.contextmanager
+def _written_whole(path: Path | None) -> Iterator[TextIO | None]:
+    """Give a stream whose file appears only when all of it is there; `-` is stdout."""
+    import sys
+
+    if path is None:
+        yield None
+        return
+    if str(path) == "-":
+        yield sys.stdout
+        return
+    try:
+        descriptor, name = tempfile.mkstemp(dir=path.absolute().parent, prefix=f".{path.name}.")
+        temporary = Path(name)
+        try:
+            with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
+                yield stream
+                stream.flush()
+                os.fsync(stream.fileno())
+            temporary.chmod(0o644)
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError as error:
+        raise CannotWrite(f"{path.absolute()}: cannot be written ({error.strerror})") from error
+
+
+def _print_summary(lines: list[dict[str, Any]], recipe: Recipe) -> None:
+    counts = {verdict: sum(line["verdict"] is verdict for line in lines) for verdict in Verdict}
+    worst = sorted((line for line in lines if line["score"] is not None), key=lambda line: -line["score"])[
+        :10
+    ]
+    out.print(table("Highest scores", ["score", "verdict", "file"],
+                    [[line["score"], line["verdict"].value, line["file"]] for line in worst]))  # fmt: skip
+    out.print(
+        f"{len(lines)} images: "
+        + ", ".join(f"{count} {verdict.value}" for verdict, count in counts.items() if count)
+        + f" (review from {recipe.thresholds.review:.4g}, reject from {recipe.thresholds.reject:.4g})"
+    )
