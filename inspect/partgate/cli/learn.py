@@ -19,35 +19,38 @@ if TYPE_CHECKING:
 Kind = Literal["patchcore"]
 
 
+Good = Annotated[Path | None, typer.Option(help="A folder with images of good parts.")]
+FromStation = Annotated[
+    str | None, typer.Option(help="Learn from what this station collected without a recipe.")
+]
+Defects = Annotated[Path | None, typer.Option(help="Images of defective parts: scored for the report.")]
+RecipeFile = Annotated[Path | None, typer.Option(help="A recipe file: regions, deadline, review gate.")]
+Regions = Annotated[
+    list[str] | None, typer.Option(help="Judge only this polygon: x,y x,y x,y in pixels. Repeatable.")
+]
+Backbone = Annotated[str | None, typer.Option(help="A timm backbone.", show_default="EfficientNet-Lite0")]
+Layers = Annotated[str | None, typer.Option(help="Layers whose features make a patch, separated by commas.")]
+Weights = Annotated[Path | None, typer.Option(help="The backbone's weights.", show_default="packaged")]
+Size = Annotated[int, typer.Option(min=64, max=1024, help="Frames are resized to this many px.")]
+Bank = Annotated[int, typer.Option(min=1, max=50_000, help="Rows of the memory bank.")]
+SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Leave out unusable images.")]
+
+
 @app.command()
 def learn(
     product: Annotated[str, typer.Argument(help="The product's name: a-z, 0-9, - and _.")],
-    good: Annotated[Path | None, typer.Option(help="A folder with images of good parts.")] = None,
-    from_station: Annotated[
-        str | None, typer.Option(help="Learn from what this station collected without a recipe.")
-    ] = None,
-    defects: Annotated[
-        Path | None, typer.Option(help="A folder with images of defective parts: scored for the report.")
-    ] = None,
-    recipe: Annotated[
-        Path | None, typer.Option(help="A recipe file: regions, deadline, review gate.")
-    ] = None,
-    region: Annotated[
-        list[str] | None, typer.Option(help="Judge only this polygon: x,y x,y x,y in pixels. Repeatable.")
-    ] = None,
+    good: Good = None,
+    from_station: FromStation = None,
+    defects: Defects = None,
+    recipe: RecipeFile = None,
+    region: Regions = None,
     kind: Annotated[Kind, typer.Option(help="What is learned.")] = "patchcore",
-    backbone: Annotated[
-        str | None, typer.Option(help="A timm backbone.", show_default="EfficientNet-Lite0")
-    ] = None,
-    layers: Annotated[
-        str | None, typer.Option(help="Layers whose features make a patch, separated by commas.")
-    ] = None,
-    weights: Annotated[
-        Path | None, typer.Option(help="The backbone's weights.", show_default="packaged")
-    ] = None,
-    size: Annotated[int, typer.Option(min=64, max=1024, help="Frames are resized to this many px.")] = 256,
-    bank: Annotated[int, typer.Option(min=1, max=50_000, help="Rows of the memory bank.")] = 2048,
-    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave out unusable images.")] = False,
+    backbone: Backbone = None,
+    layers: Layers = None,
+    weights: Weights = None,
+    size: Size = 256,
+    bank: Bank = 2048,
+    skip_bad: SkipBad = False,
     home: HomeOption = DEFAULT_HOME,
     as_json: JsonFlag = False,
 ) -> None:
