@@ -10,9 +10,8 @@ from typing import Annotated
 
 import typer
 
+from partgate.cli._output import start_logging
 from partgate_station import PartgateError
-
-EXIT_INTERRUPTED = 130
 
 app = typer.Typer(
     name="partgate",
@@ -45,9 +44,12 @@ def acting_user() -> str:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line; no error a person can cause shows a traceback.
 
+    Ctrl-C (130) and a pipe whose reader has gone (1) end quietly by typer's own doing.
+
     Args:
         arguments: what stands after `partgate`; None takes them from the process.
     """
+    start_logging()  # to stderr: stdout is for what programs read
     try:
         app(None if arguments is None else list(arguments))
     except PartgateError as error:
@@ -55,10 +57,3 @@ def main(arguments: Sequence[str] | None = None) -> None:
             traceback.print_exc()
         print(f"partgate: {error}", file=sys.stderr)  # noqa: T201 - the one place errors are printed
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        sys.exit(EXIT_INTERRUPTED)
-    except BrokenPipeError:
-        # The reader of our output has gone (`partgate ... | head`). Python would complain once more
-        # while flushing at exit; giving it a sink keeps that quiet.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
