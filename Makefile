@@ -10,7 +10,7 @@ COMPILE := $(UV) pip compile -q --universal --python-version 3.11 --generate-has
 	pyproject.toml
 ARGS ?=
 
-.PHONY: help demo test check bench clean lock browser
+.PHONY: help demo test test-gpu check bench bench-gpu clean lock browser
 
 help:  ## Say what each target does.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
@@ -30,6 +30,12 @@ check: $(VENV)/installed  ## Lint, types, layers, and the commands the documents
 
 bench: $(VENV)/installed  ## Speed and accuracy, measured side by side; writes bench.json.
 	$(BIN)/python -m benchmarks $(ARGS)
+
+test-gpu: $(VENV)/installed  ## What needs an NVIDIA GPU; fails where there is none.
+	$(BIN)/pytest tests/gpu $(ARGS)
+
+bench-gpu: $(VENV)/installed  ## The GPU's six short checks.
+	$(BIN)/python -m benchmarks.gpu $(ARGS)
 
 clean:  ## Remove what make made; your partgate-home stays.
 	rm -rf $(VENV) bench.json dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

@@ -1,13 +1,14 @@
 """What runs a graph, and what it answers."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from partgate_engines._bundle import Bundle
-from partgate_engines._errors import FrameRefused, RuntimeUnavailable
+from partgate_engines._errors import FrameRefused
 from partgate_engines._placement import Box
 from partgate_station import Region
 
@@ -52,23 +53,35 @@ class Runtime(Protocol):
         """Release the device. A closed runtime judges nothing."""
 
 
-def open_runtime(bundle: Bundle, kind: RuntimeKind = "auto") -> Runtime:
+def open_runtime(bundle: Bundle, kind: RuntimeKind = "auto", *, engines: Path | None = None) -> Runtime:
     """Compile a bundle's graph for this machine.
 
+    Args:
+        bundle: what to judge with.
+        kind: which runtime; `auto` takes TensorRT where a GPU and all it needs are there, else OpenVINO.
+        engines: the folder in which TensorRT's engines are kept; None compiles at every start.
+
     Raises:
-        RuntimeUnavailable: this machine has no such runtime.
+        RuntimeUnavailable: this machine has no such runtime; says what to install.
         BundleRefused: the bundle was changed since it was opened.
         GraphRefused: the runtime cannot read the graph.
     """
+    if kind == "auto":
+        from partgate_engines._tensorrt_choice import choose
+
+        kind = choose()
     match kind:
-        case "auto" | "openvino":
+        case "openvino":
             from partgate_engines._openvino import OpenVinoRuntime
 
             return OpenVinoRuntime(bundle)
         case "tensorrt":
-            raise RuntimeUnavailable(
-                'runtime tensorrt: not part of this version of partgate; use runtime = "auto" or "openvino"'
-            )
+            from partgate_engines._tensorrt import TensorRtRuntime
+            from partgate_engines._tensorrt_choice import require_tensorrt
+            from partgate_engines._tensorrt_open import TensorRtOptions
+
+            require_tensorrt()
+            return TensorRtRuntime(bundle, TensorRtOptions(engines=engines))
 
 
 def with_channels(frame: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -1,0 +1,238 @@
+"""The graph on an NVIDIA GPU, by TensorRT."""
+
+import queue
+from collections.abc import Callable
+from concurrent.futures import Future
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from partgate_engines._bundle import Bundle
+from partgate_engines._cuda_errors import DeviceHung
+from partgate_engines._cuda_thread import DeviceThread
+from partgate_engines._errors import BundleRefused, FrameRefused
+from partgate_engines._placement import Placement, place
+from partgate_engines._runtime import AnomalyResult, with_channels
+from partgate_engines._tensorrt_build import Profile
+from partgate_engines._tensorrt_open import TensorRtOptions, open_session
+from partgate_engines._tensorrt_session import Session, Slot, Task
+from partgate_station import Region
+
+_PLACEMENTS_KEPT = 16
+_WARM_UP_RUNS = 3  # plain, captured, launched
+
+Answer = tuple[float, NDArray[np.float32]]
+
+
+class _Gpu:
+    """One GPU with one engine, shared by the products that are judged with it."""
+
+    def __init__(
+        self, bundle: Bundle, open_it: Callable[[], Session], *, profile: Profile, timeout_s: float
+    ) -> None:
+        self.graph_sha256 = bundle.manifest.graph_sha256
+        self.profile = profile
+        self.timeout_s = timeout_s
+        self.thread: DeviceThread[Session] = DeviceThread(open_it, name="partgate-gpu")
+        self.users: dict[str, int] = {}
+        slots = self.thread.call(lambda session: session.slots, timeout_s=timeout_s)
+        # As many frames are under way as there are slots; who brings one more waits for a slot.
+        self._free: queue.Queue[Slot] = queue.Queue(maxsize=len(slots))
+        for slot in slots:
+            self._free.put_nowait(slot)
+
+    def load(self, bundle: Bundle) -> None:
+        rows = bundle.manifest.bank_rows
+        if rows not in self.profile.bank_rows:
+            raise BundleRefused(
+                f"{bundle.folder}: a bank of {rows} rows; the engine takes {self.profile.bank_rows.least} to"
+                f" {self.profile.bank_rows.most}"
+            )
+        augmented = bundle.bank().augmented()
+        self.thread.call(lambda session: session.load_bank(bundle.id, augmented), timeout_s=self.timeout_s)
+        self.users[bundle.id] = self.users.get(bundle.id, 0) + 1
+
+    def unload(self, bundle_id: str) -> None:
+        self.users[bundle_id] -= 1
+        if self.users[bundle_id]:
+            return
+        del self.users[bundle_id]
+        if not self.users:
+            self.thread.close()
+        elif self.thread.failure is None:
+            self.thread.call(lambda session: session.unload_bank(bundle_id), timeout_s=self.timeout_s)
+
+    def submit(self, frame: NDArray[np.uint8], placement: Placement, bank: str) -> "Future[Answer]":
+        """Copy a frame into a free slot and ask for its judging; returns before the answer."""
+        left, top, right, bottom = placement.box
+        cut = frame[top:bottom, left:right]
+        slot = self._slot_for(cut.nbytes)
+        try:
+            # Into pinned memory, by the thread that brings the frame, while the GPU judges the last one.
+            np.copyto(slot.pinned.array[: cut.nbytes].reshape(cut.shape), cut)
+            height_px, width_px, channels = cut.shape
+            task = Task(slot=slot, shape=(height_px, width_px, channels), placement=placement, bank=bank)
+            future = self.thread.submit(lambda session: session.start(task), timeout_s=self.timeout_s)
+        except BaseException:
+            self._free.put_nowait(slot)
+            raise
+        future.add_done_callback(lambda _: self._free.put_nowait(slot))
+        return future
+
+    def _slot_for(self, nbytes: int) -> Slot:
+        try:
+            slot = self._free.get(timeout=self.timeout_s)
+        except queue.Empty:
+            raise self.thread.failure or DeviceHung(
+                f"GPU: no frame was answered within {self.timeout_s:g} s; this process must end"
+            ) from None
+        try:
+            if slot.capacity < nbytes:
+                self.thread.call(lambda session: session.grow(slot, nbytes), timeout_s=self.timeout_s)
+        except BaseException:
+            self._free.put_nowait(slot)
+            raise
+        return slot
+
+
+class TensorRtRuntime:
+    """A bundle on the GPU. Any thread may judge with it; the GPU itself belongs to one of its own."""
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        options: TensorRtOptions | None = None,
+        *,
+        open_it: Callable[[], Session] | None = None,
+    ) -> None:
+        """Open the GPU, load the bundle's engine, compiled now if it is not cached, and its bank.
+
+        Args:
+            bundle: what to judge with.
+            options: how it is compiled and run.
+            open_it: opens another session than the real one.
+
+        Raises:
+            RuntimeUnavailable: wheel, PyCUDA, driver or GPU is missing.
+            EngineNotBuilt: the builder made no engine.
+            DeviceOutOfMemory: the GPU has no room.
+        """
+        options = options or TensorRtOptions()
+        gpu = _Gpu(
+            bundle,
+            open_it or (lambda: open_session(bundle, options)),
+            profile=options.profile,
+            timeout_s=options.judge_timeout_s,
+        )
+        try:
+            gpu.load(bundle)
+        except BaseException:
+            gpu.thread.close()
+            raise
+        self._join(bundle, gpu)
+
+    def _join(self, bundle: Bundle, gpu: _Gpu) -> None:
+        self._bundle = bundle
+        self._gpu: _Gpu | None = gpu
+        self._place = lru_cache(maxsize=_PLACEMENTS_KEPT)(self._placed)
+
+    def beside(self, bundle: Bundle) -> "TensorRtRuntime":
+        """Return a runtime for another product, on the same GPU and with the same engine.
+
+        Only its memory bank is brought to the GPU; both stay ready, so a changeover is judging with the
+        other runtime. Each is closed on its own, and the last one closes the GPU.
+
+        Raises:
+            BundleRefused: it has another graph, so it needs an engine of its own.
+            DeviceOutOfMemory: the GPU has no room for its bank.
+        """
+        gpu = self._opened()
+        if bundle.manifest.graph_sha256 != gpu.graph_sha256:
+            raise BundleRefused(
+                f"{bundle.folder}: has another graph than the engine on the GPU; open a runtime of its own"
+            )
+        gpu.load(bundle)
+        other = object.__new__(TensorRtRuntime)
+        other._join(bundle, gpu)
+        return other
+
+    @property
+    def name(self) -> str:
+        """The runtime's kind."""
+        return "tensorrt"
+
+    def judge(self, frame: NDArray[np.uint8], regions: tuple[Region, ...] = ()) -> AnomalyResult:
+        """Judge one frame; see `Runtime`.
+
+        Raises:
+            DeviceFailed: the GPU may not be asked any more; this process must end.
+            DeviceOutOfMemory: the GPU has no room, even after idle buffers were dropped.
+        """
+        return self.submit(frame, regions)()
+
+    def submit(
+        self, frame: NDArray[np.uint8], regions: tuple[Region, ...] = ()
+    ) -> Callable[[], AnomalyResult]:
+        """Send one frame to the GPU and return at once with a function that waits for the answer.
+
+        The frame is copied and may be reused. Two frames may be under way: the upload of one runs beside
+        the judging of the other.
+        """
+        gpu = self._opened()
+        shaped = with_channels(frame)
+        placement = self._place(shaped.shape[0], shaped.shape[1], regions)
+        _refuse_beyond(gpu.profile, placement)
+        future = gpu.submit(shaped, placement, self._bundle.id)
+        return lambda: _result(gpu.thread.result(future, timeout_s=gpu.timeout_s), placement)
+
+    def warm_up(
+        self, *, height_px: int, width_px: int, channels: int, regions: tuple[Region, ...] = ()
+    ) -> None:
+        """Judge black frames of one size, so that the first part finds all kernels and graphs made."""
+        black = np.zeros((height_px, width_px, channels), dtype=np.uint8)
+        for _ in range(_WARM_UP_RUNS):
+            waiting = [self.submit(black, regions) for _ in range(2)]
+            for wait in waiting:
+                wait()
+        gpu = self._opened()
+        gpu.thread.call(lambda session: session.keep_kernels(), timeout_s=gpu.timeout_s)
+
+    def close(self) -> None:
+        """Take the bank from the GPU, and close the GPU if no other product is on it."""
+        if self._gpu is not None:
+            gpu, self._gpu = self._gpu, None
+            self._place.cache_clear()
+            gpu.unload(self._bundle.id)
+
+    def _opened(self) -> _Gpu:
+        if self._gpu is None:
+            raise ValueError("the runtime is closed")
+        return self._gpu
+
+    def _placed(self, height_px: int, width_px: int, regions: tuple[Region, ...]) -> Placement:
+        manifest = self._bundle.manifest
+        return place(
+            height_px=height_px,
+            width_px=width_px,
+            regions=regions,
+            size_px=manifest.size_px,
+            grid=manifest.grid,
+        )
+
+
+def _refuse_beyond(profile: Profile, placement: Placement) -> None:
+    left, top, right, bottom = placement.box
+    if bottom - top in profile.height_px and right - left in profile.width_px:
+        return
+    raise FrameRefused(
+        f"{right - left}×{bottom - top} pixels to judge; this engine takes {profile.width_px.least} to"
+        f" {profile.width_px.most} by {profile.height_px.least} to {profile.height_px.most}: make the inspect"
+        " regions smaller, or use the runtime openvino"
+    )
+
+
+def _result(answer: Answer, placement: Placement) -> AnomalyResult:
+    score, anomaly_map = answer
+    anomaly_map.flags.writeable = False
+    return AnomalyResult(score=score, anomaly_map=anomaly_map, box=placement.box)

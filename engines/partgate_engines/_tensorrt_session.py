@@ -1,0 +1,303 @@
+"""What lies on the GPU while a station judges: banks, resizes, slots, and how they are bound."""
+
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+import numpy as np
+import structlog
+from numpy.typing import NDArray
+
+from partgate_engines._cuda import CudaDevice, CudaEvent, CudaGraph, DeviceBuffer, PinnedBuffer
+from partgate_engines._cuda_errors import DeviceOutOfMemory
+from partgate_engines._placement import Grid, Placement
+from partgate_engines._tensorrt_execution import Engine, Execution
+
+log = structlog.get_logger(__name__)
+
+Floats = NDArray[np.float32]
+T = TypeVar("T")
+
+_PLACEMENTS_KEPT = 16
+_BINDINGS_KEPT = 32
+_FLOAT = 4
+_ALIGNMENT = 256  # of TensorRT's addresses
+
+
+@dataclass(slots=True, eq=False)
+class Slot:
+    """Where one frame lies on its way: pinned in the host, and on the device. Two frames are under way."""
+
+    index: int
+    pinned: PinnedBuffer
+    frame: DeviceBuffer
+    pinned_answer: PinnedBuffer
+    answer: DeviceBuffer
+    uploaded: CudaEvent
+    answered: CudaEvent
+
+    @property
+    def capacity(self) -> int:
+        """The bytes of the largest frame that it holds."""
+        return self.frame.nbytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """What is judged in one slot."""
+
+    slot: Slot
+    shape: tuple[int, int, int]
+    """Height, width and channels of what lies in the slot."""
+
+    placement: Placement
+    bank: str
+    """The name that the bank was loaded under."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Placed:
+    rows: DeviceBuffer
+    columns: DeviceBuffer
+    mask: DeviceBuffer
+    placement: Placement
+    """Kept, so that its identity stays its own."""
+
+    def free(self) -> None:
+        for buffer in (self.rows, self.columns, self.mask):
+            buffer.free()
+
+
+@dataclass(slots=True)
+class _Binding:
+    """An execution with everything bound for one slot, size, placement and bank.
+
+    One execution context for each, because a captured graph is valid only as long as nothing of its
+    context changes (NVIDIA's advice: one context per captured graph, with shared scratch memory).
+    """
+
+    execution: Execution
+    runs: int = 0
+    graph: CudaGraph | None = field(default=None)
+
+    def free(self) -> None:
+        if self.graph is not None:
+            self.graph.free()
+
+
+class Session:
+    """Everything on the device, and the work that is put into its streams.
+
+    Every method belongs to the thread that opened the device, and those that load, unload or grow
+    need it idle.
+    """
+
+    def __init__(self, device: CudaDevice, engine: Engine, *, grid: Grid, slots: int = 2) -> None:
+        self._device = device
+        self._engine = engine
+        self._grid = grid
+        self._capture = engine.captures
+        self._copies = device.stream()
+        self._work = device.stream()
+        self._scratch: DeviceBuffer | None = None
+        self._banks: dict[str, tuple[DeviceBuffer, int, int]] = {}
+        self._placed: OrderedDict[int, _Placed] = OrderedDict()
+        self._bindings: OrderedDict[Hashable, _Binding] = OrderedDict()
+        self._channels = {1: self._uploaded(np.ones((3, 1), np.float32))}
+        self._channels[3] = self._uploaded(np.eye(3, dtype=np.float32))
+        self.slots = tuple(self._slot(index) for index in range(slots))
+
+    def load_bank(self, name: str, augmented: Floats) -> None:
+        """Put a memory bank on the device, beside those that are there: (k, d + 1) float32."""
+        if name not in self._banks:
+            buffer = self._with_room(lambda: self._uploaded(augmented))
+            self._banks[name] = (buffer, augmented.shape[0], augmented.shape[1])
+
+    def unload_bank(self, name: str) -> None:
+        """Forget a memory bank, and everything that is bound to it."""
+        found = self._banks.pop(name, None)
+        if found is not None:
+            self._drop_bindings()
+            found[0].free()
+
+    def grow(self, slot: Slot, nbytes: int) -> None:
+        """Make a slot large enough for a frame of so many bytes."""
+        if slot.capacity >= nbytes:
+            return
+        frame = self._with_room(lambda: self._device.allocate(nbytes))
+        try:
+            pinned = self._with_room(lambda: self._device.pinned(nbytes))
+        except DeviceOutOfMemory:
+            frame.free()
+            raise
+        self._drop_bindings()  # they point into the old one
+        old_frame, old_pinned = slot.frame, slot.pinned
+        slot.frame, slot.pinned = frame, pinned
+        old_frame.free()
+        old_pinned.free()
+
+    def start(self, task: Task) -> Callable[[], tuple[float, Floats]]:
+        """Put a frame's upload, judging and answer into the streams.
+
+        Returns:
+            Waits for the answer and returns it: the score and a new (gh, gw) map. The slot is free
+            again after that.
+        """
+        slot, binding = task.slot, self._with_room(lambda: self._binding(task))
+        height_px, width_px, channels = task.shape
+        self._device.upload(slot.frame, slot.pinned.array[: height_px * width_px * channels], self._copies)
+        slot.uploaded.record(self._copies)
+        self._work.wait_for(slot.uploaded)
+        self._run(binding, slot)
+        slot.answered.record(self._work)
+        return lambda: self._answer(slot)
+
+    def keep_kernels(self) -> None:
+        """Keep what the engine compiled while it ran, for the next start."""
+        self._engine.keep_kernels()
+
+    def close(self) -> None:
+        """Give back everything, in the reverse order of its making, and the device."""
+        self._work.synchronize()
+        self._engine.keep_kernels()
+        self._drop_bindings()
+        self._drop_placements()
+        for buffer, _, _ in reversed(self._banks.values()):
+            buffer.free()
+        self._banks.clear()
+        # TensorRT frees what it holds on the device when its objects go, and needs the context for it.
+        del self._engine
+        self._device.close()
+
+    def _run(self, binding: _Binding, slot: Slot) -> None:
+        if binding.graph is not None:
+            binding.graph.launch(self._work)
+            return
+        # The first run sets up what a capture may not: it allocates, and loads kernels.
+        if binding.runs and self._capture:
+            binding.graph = self._device.capture(self._work, lambda: self._enqueue(binding, slot))
+            if binding.graph is None:
+                self._capture = False
+                log.warning("tensorrt.no_cuda_graph", what_now="judging goes on without it, a little slower")
+            else:
+                binding.graph.launch(self._work)
+                return
+        self._enqueue(binding, slot)
+        binding.runs += 1
+
+    def _enqueue(self, binding: _Binding, slot: Slot) -> None:
+        binding.execution.enqueue(self._work.handle)
+        self._device.download(slot.pinned_answer.array, slot.answer, self._work)
+
+    def _answer(self, slot: Slot) -> tuple[float, Floats]:
+        slot.answered.synchronize()
+        floats = slot.pinned_answer.array.view(np.float32)
+        anomaly_map = floats[_ALIGNMENT // _FLOAT :].reshape(self._grid).copy()
+        # As in OpenVINO's: what a TopK does with NaN is not defined.
+        score = float(floats[0]) if np.isfinite(anomaly_map).all() else float("nan")
+        return score, anomaly_map
+
+    def _binding(self, task: Task) -> _Binding:
+        key = (task.slot.index, task.shape, id(task.placement), task.bank)
+        found = self._bindings.get(key)
+        if found is None:
+            placed = self._place(task.placement)
+            if len(self._bindings) >= _BINDINGS_KEPT:
+                self._work.synchronize()
+                self._bindings.popitem(last=False)[1].free()
+            found = self._bindings[key] = self._bound(task, placed)
+        self._bindings.move_to_end(key)
+        return found
+
+    def _bound(self, task: Task, placed: _Placed) -> _Binding:
+        height_px, width_px, channels = task.shape
+        bank, rows, columns = self._banks[task.bank]
+        size_px = task.placement.rows.shape[0]
+        execution = self._engine.execution()
+        needed = execution.bind(
+            shapes={
+                "frames": (1, height_px, width_px, channels),
+                "rows": (size_px, height_px),
+                "columns": (width_px, size_px),
+                "channels": (3, channels),
+                "bank": (rows, columns),
+                "mask": self._grid,
+            },
+            addresses={
+                "frames": task.slot.frame.address,
+                "rows": placed.rows.address,
+                "columns": placed.columns.address,
+                "channels": self._channels[channels].address,
+                "bank": bank.address,
+                "mask": placed.mask.address,
+                "score": task.slot.answer.address,
+                "anomaly_map": task.slot.answer.address + _ALIGNMENT,
+            },
+        )
+        scratch = self._scratch_of(needed)
+        execution.use_scratch(scratch.address, scratch.nbytes)
+        return _Binding(execution)
+
+    def _scratch_of(self, nbytes: int) -> DeviceBuffer:
+        """Return scratch memory for all executions: they run one after the other, in one stream."""
+        if self._scratch is None or self._scratch.nbytes < nbytes:
+            self._drop_bindings()  # they point into the old one
+            if self._scratch is not None:
+                self._scratch.free()
+                self._scratch = None
+            self._scratch = self._device.allocate(nbytes)
+        return self._scratch
+
+    def _place(self, placement: Placement) -> _Placed:
+        found = self._placed.get(id(placement))
+        if found is None:
+            if len(self._placed) >= _PLACEMENTS_KEPT:
+                self._drop_bindings()
+                self._placed.popitem(last=False)[1].free()
+            found = self._placed[id(placement)] = _Placed(
+                rows=self._uploaded(placement.rows),
+                columns=self._uploaded(placement.columns),
+                mask=self._uploaded(placement.mask),
+                placement=placement,
+            )
+        self._placed.move_to_end(id(placement))
+        return found
+
+    def _uploaded(self, array: Floats) -> DeviceBuffer:
+        content = np.ascontiguousarray(array, dtype=np.float32)
+        buffer = self._device.allocate(content.nbytes)
+        self._device.upload_now(buffer, content.reshape(-1).view(np.uint8))
+        return buffer
+
+    def _slot(self, index: int) -> Slot:
+        answer_bytes = _ALIGNMENT + _FLOAT * self._grid[0] * self._grid[1]
+        return Slot(
+            index=index,
+            pinned=self._device.pinned(0),
+            frame=self._device.allocate(0),
+            pinned_answer=self._device.pinned(answer_bytes),
+            answer=self._device.allocate(answer_bytes),
+            uploaded=self._device.event(),
+            answered=self._device.event(),
+        )
+
+    def _with_room(self, make: Callable[[], T]) -> T:
+        """Make something; if there is no room, drop once what can be made again and try once more."""
+        try:
+            return make()
+        except DeviceOutOfMemory as error:
+            log.warning("tensorrt.no_room", why=str(error), what_now="idle buffers are dropped")
+            self._work.synchronize()
+            self._drop_bindings()
+            self._drop_placements()
+            return make()
+
+    def _drop_bindings(self) -> None:
+        self._work.synchronize()
+        while self._bindings:
+            self._bindings.popitem(last=False)[1].free()
+
+    def _drop_placements(self) -> None:
+        while self._placed:
+            self._placed.popitem(last=False)[1].free()

@@ -1,0 +1,448 @@
+"""Judging on a GPU that is made of numpy, with the graph's real inputs and answers."""
+
+import os
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import openvino  # type: ignore[import-untyped]  # the wheel ships no annotations
+import pytest
+from numpy.typing import NDArray
+from structlog.testing import capture_logs
+
+from fake_gpu import FACTS, Arrays, FakeDevice, FakeEngine
+from partgate_engines import Bundle, BundleRefused, FrameRefused, RuntimeUnavailable, open_runtime
+from partgate_engines._cuda_errors import DeviceFailed, DeviceHung, DeviceOutOfMemory, EngineNotBuilt
+from partgate_engines._tensorrt import TensorRtRuntime
+from partgate_engines._tensorrt_api import TensorRt, find_tensorrt
+from partgate_engines._tensorrt_build import Profile, Span
+from partgate_engines._tensorrt_choice import RuntimeChoice, choose, require_tensorrt, runtime_choices
+from partgate_engines._tensorrt_open import TensorRtOptions, load_session, wheel_for
+from partgate_engines._tensorrt_session import Session
+from partgate_engines.anomaly import Learned
+from partgate_station import Region
+
+Pixels = NDArray[np.uint8]
+Draw = Callable[..., Pixels]
+
+LEFT = Region(polygon=((0, 0), (40, 0), (40, 96), (0, 96)))
+CORNER = Region(use="ignore", polygon=((0, 0), (30, 0), (30, 30), (0, 30)))
+
+
+class Gpu:
+    """A fake GPU with the graph of a bundle on it, opened by whoever asks."""
+
+    def __init__(self, judge: Callable[[Arrays], Any], grid: tuple[int, int], **device: Any) -> None:
+        self._judge, self._grid, self._settings = judge, grid, device
+        self.captures = True
+        self.device: FakeDevice
+        self.engine: FakeEngine
+
+    def open(self) -> Session:
+        self.device = FakeDevice(**self._settings)
+        self.engine = FakeEngine(self.device, self._judge, captures=self.captures)
+        return Session(self.device, self.engine, grid=self._grid)
+
+
+@pytest.fixture(scope="module")
+def bundle(learned: Learned, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """One bundle for all tests here: none may damage it."""
+    return learned.save(tmp_path_factory.mktemp("bundle"), product="weave")
+
+
+@pytest.fixture(scope="module")
+def judge(bundle: Bundle) -> Callable[[Arrays], Any]:
+    """The shipped graph itself, run by OpenVINO."""
+    compiled = openvino.Core().compile_model(bundle.graph, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+
+    def run(inputs: Arrays) -> tuple[Any, Any]:
+        found = compiled(dict(inputs))
+        return found["score"], found["anomaly_map"]
+
+    return run
+
+
+@pytest.fixture
+def gpu(judge: Callable[[Arrays], Any], bundle: Bundle) -> Gpu:
+    return Gpu(judge, bundle.manifest.grid)
+
+
+@pytest.fixture
+def runtime(gpu: Gpu, bundle: Bundle) -> Iterator[TensorRtRuntime]:
+    opened = TensorRtRuntime(bundle, open_it=gpu.open)
+    yield opened
+    opened.close()
+
+
+def test_it_says_what_openvino_says(runtime: TensorRtRuntime, bundle: Bundle, draw: Draw) -> None:
+    expected = open_runtime(bundle, "openvino")
+    colour = np.repeat(draw(5, defect=True)[:, :, None], 3, axis=2)
+    frames = [draw(1), draw(2, defect=True), draw(3, height_px=120, width_px=50), colour]
+    for frame in frames:
+        for regions in [(), (CORNER,), (LEFT, CORNER)]:
+            ours, theirs = runtime.judge(frame, regions), expected.judge(frame, regions)
+            assert ours.score == pytest.approx(theirs.score, rel=1e-5)
+            np.testing.assert_allclose(ours.anomaly_map, theirs.anomaly_map, rtol=1e-4, atol=1e-4)
+            assert ours.box == theirs.box
+            assert not ours.anomaly_map.flags.writeable
+    assert runtime.name == "tensorrt"
+    expected.close()
+
+
+def test_in_the_steady_state_nothing_is_made_or_bound(runtime: TensorRtRuntime, gpu: Gpu, draw: Draw) -> None:
+    runtime.warm_up(height_px=96, width_px=80, channels=1)
+    assert gpu.engine.kernels_kept == 1
+    made, executions = len(gpu.device.live), gpu.engine.executions
+    gpu.device.journal.clear()
+    for seed in range(6):
+        runtime.judge(draw(seed))
+    assert gpu.device.journal == ["launch", "upload", "judge"] * 6
+    assert (len(gpu.device.live), gpu.engine.executions) == (made, executions)
+
+
+@pytest.mark.parametrize("how", ["graph", "no graph asked for", "graph not capturable"])
+def test_with_and_without_a_cuda_graph_the_answers_are_the_same(
+    gpu: Gpu, bundle: Bundle, draw: Draw, how: str, judge: Callable[[Arrays], Any]
+) -> None:
+    gpu.captures = how != "no graph asked for"
+    gpu._settings["capturing"] = how == "graph"
+    runtime = TensorRtRuntime(bundle, open_it=gpu.open)
+    scores = [runtime.judge(draw(3)).score for _ in range(8)]
+    assert len(set(scores)) == 1
+    journal = gpu.device.journal
+    assert ("launch" in journal) == (how == "graph")
+    # What cannot be captured is not tried again.
+    assert journal.count("capture") == {"graph": 2, "no graph asked for": 0, "graph not capturable": 1}[how]
+    runtime.close()
+
+
+def test_the_next_frame_is_brought_while_the_last_is_judged(
+    runtime: TensorRtRuntime, gpu: Gpu, draw: Draw
+) -> None:
+    frames = [draw(seed) for seed in range(4)]
+    expected = [runtime.judge(frame).score for frame in frames]
+    assert len(set(expected)) == 4
+    scratchpad = frames[0].copy()
+    found: list[float] = []
+    waiting: list[Callable[[], Any]] = []
+    for frame in frames:
+        scratchpad[:] = frame
+        waiting.append(runtime.submit(scratchpad))
+        scratchpad[:] = 0  # the caller may use it again at once
+        if len(waiting) == 2:
+            found.append(waiting.pop(0)().score)
+    found += [wait().score for wait in waiting]
+    assert found == expected
+    assert (
+        len({slot.frame.address for slot in runtime._opened().thread.call(lambda s: s.slots, timeout_s=9)})
+        == 2
+    )
+
+
+def test_many_threads_get_their_own_answers(runtime: TensorRtRuntime, draw: Draw) -> None:
+    expected = {seed: runtime.judge(draw(seed)).score for seed in range(6)}
+    wrong: list[int] = []
+
+    def work(seed: int) -> None:
+        scores = {runtime.judge(draw(seed)).score for _ in range(10)}
+        wrong.extend([seed] if scores != {expected[seed]} else [])
+
+    threads = [threading.Thread(target=work, args=(seed,)) for seed in expected]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(50)
+    assert not wrong
+
+
+@pytest.fixture(scope="module")
+def other(learned: Learned, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """Another product of the same graph: a small part of the bank."""
+    bank = learned.bank
+    kept = replace(bank, rows=bank.rows[:20].copy(), origin=bank.origin[:20].copy())
+    return replace(learned, bank=kept).save(tmp_path_factory.mktemp("other"), product="part")
+
+
+def test_changing_the_product_binds_another_bank_and_nothing_else(
+    runtime: TensorRtRuntime, gpu: Gpu, bundle: Bundle, other: Bundle, draw: Draw
+) -> None:
+    beside = runtime.beside(other)
+    alone = open_runtime(other, "openvino")
+    frame = draw(7, defect=True)
+    first, second = runtime.judge(frame).score, beside.judge(frame).score
+    assert second == pytest.approx(alone.judge(frame).score, rel=1e-5)
+    assert first != second
+    for _ in range(3):
+        assert runtime.judge(frame).score == first
+        assert beside.judge(frame).score == second
+    gpu.device.journal.clear()
+    assert (runtime.judge(frame).score, beside.judge(frame).score) == (first, second)
+    assert not [line for line in gpu.device.journal if "make" in line or "free" in line]
+    runtime.close()
+    assert beside.judge(frame).score == second  # the GPU stays open for the one that is left
+    beside.close()
+    assert gpu.device.closed
+    alone.close()
+
+
+def test_a_product_of_another_graph_needs_an_engine_of_its_own(
+    runtime: TensorRtRuntime, bundle: Bundle
+) -> None:
+    changed = replace(bundle, manifest=bundle.manifest.model_copy(update={"graph_sha256": "0" * 64}))
+    with pytest.raises(BundleRefused, match="another graph"):
+        runtime.beside(changed)
+
+
+def test_closing_frees_everything_and_the_device_last(gpu: Gpu, bundle: Bundle, draw: Draw) -> None:
+    runtime = TensorRtRuntime(bundle, open_it=gpu.open)
+    for seed in range(4):
+        runtime.judge(draw(seed))
+    gpu.device.journal.clear()
+    runtime.close()
+    runtime.close()
+    journal = gpu.device.journal
+    assert journal[-1] == "close"
+    assert journal[0] == "free graph"
+    bank = bundle.bank().augmented().nbytes
+    assert max(i for i, line in enumerate(journal) if line == "free graph") < journal.index(
+        f"free device {bank}"
+    )
+    with pytest.raises(ValueError, match="closed"):
+        runtime.judge(draw(1))
+
+
+def test_sizes_come_and_go_without_memory_growing(runtime: TensorRtRuntime, gpu: Gpu, draw: Draw) -> None:
+    sizes = [(60 + 2 * number, 50 + number) for number in range(20)]
+    live: list[int] = []
+    for _ in range(3):
+        for height_px, width_px in sizes:
+            runtime.judge(draw(1, height_px=height_px, width_px=width_px))
+        live.append(len(gpu.device.live))
+    assert live[0] == live[1] == live[2]
+
+
+def test_no_number_stays_no_number(bundle: Bundle, draw: Draw) -> None:
+    anomaly_map = np.zeros((1, *bundle.manifest.grid), np.float32)
+    anomaly_map[0, 3, 2] = np.nan
+    gpu = Gpu(lambda _: (np.zeros(1, np.float32), anomaly_map), bundle.manifest.grid)
+    runtime = TensorRtRuntime(bundle, open_it=gpu.open)
+    result = runtime.judge(draw(1))
+    runtime.close()
+    assert np.isnan(result.score)
+    assert np.isnan(result.anomaly_map).sum() == 1
+
+
+def test_after_a_fatal_error_nothing_more_is_asked(gpu: Gpu, bundle: Bundle, draw: Draw) -> None:
+    runtime = TensorRtRuntime(bundle, open_it=gpu.open)
+    runtime.judge(draw(1))
+    gpu.device.fail_next = "an illegal memory access was encountered"
+    with pytest.raises(DeviceFailed, match="illegal memory"):
+        runtime.judge(draw(2))
+    gpu.device.fail_next = None
+    gpu.device.journal.clear()
+    for _ in range(4):
+        with pytest.raises(DeviceFailed, match="illegal memory"):
+            runtime.judge(draw(3))
+    runtime.close()
+    assert gpu.device.journal == []  # not even freed: the context may not be touched
+    assert not gpu.device.closed
+
+
+def test_a_gpu_that_hangs_is_a_fatal_error(gpu: Gpu, bundle: Bundle, draw: Draw) -> None:
+    runtime = TensorRtRuntime(bundle, TensorRtOptions(judge_timeout_s=5.0), open_it=gpu.open)
+    runtime.judge(draw(1))
+    runtime._opened().timeout_s = 0.1
+    gpu.device.hang.clear()
+    with pytest.raises(DeviceHung):
+        runtime.judge(draw(2))
+    with pytest.raises(DeviceFailed):
+        runtime.judge(draw(3))
+    runtime.close()
+    gpu.device.hang.set()
+
+
+def test_without_room_idle_buffers_go_once(gpu: Gpu, bundle: Bundle, draw: Draw) -> None:
+    runtime = TensorRtRuntime(bundle, open_it=gpu.open)
+    expected = [runtime.judge(draw(1, height_px=90 + number)).score for number in range(5)]
+    device = gpu.device
+    device.limit -= device.free_bytes() - 1000
+    runtime.judge(draw(1, height_px=85))
+    assert any("no room" in line for line in device.journal)
+    device.limit += 100_000
+    assert [runtime.judge(draw(1, height_px=90 + number)).score for number in range(5)] == expected
+    device.limit -= device.free_bytes()
+    with pytest.raises(DeviceOutOfMemory):
+        runtime.judge(draw(1, height_px=300, width_px=300))
+    # The context is sound: what fits is still judged.
+    device.limit += 200_000
+    assert runtime.judge(draw(1, height_px=90)).score == expected[0]
+    runtime.close()
+
+
+@pytest.mark.parametrize(
+    ("frame", "says"),
+    [
+        pytest.param(np.zeros((8, 8), np.uint16), "uint16", id="16 bits"),
+        pytest.param(np.zeros((8, 8, 4), np.uint8), "shape", id="four channels"),
+        pytest.param(np.zeros((5000, 10), np.uint8), "10×5000 pixels", id="larger than the engine takes"),
+    ],
+)
+def test_frames_that_no_engine_takes_are_refused(
+    runtime: TensorRtRuntime, frame: NDArray[Any], says: str
+) -> None:
+    with pytest.raises(FrameRefused, match=says):
+        runtime.judge(frame)
+
+
+def test_a_bank_that_the_engine_does_not_take_is_refused(gpu: Gpu, bundle: Bundle) -> None:
+    few = TensorRtOptions(profile=Profile(bank_rows=Span(least=1, usual=2, most=3)))
+    with pytest.raises(BundleRefused, match=r"a bank of 200 rows; the engine takes 1 to 3"):
+        TensorRtRuntime(bundle, few, open_it=gpu.open)
+    assert gpu.device.closed
+
+
+@pytest.fixture(scope="session")
+def rtx() -> TensorRt:
+    return find_tensorrt("tensorrt_rtx")
+
+
+def _loader(judge: Callable[[Arrays], Any], device: FakeDevice, plans: list[bytes]) -> Callable[..., Any]:
+    def load(_tensorrt: TensorRt, plan: bytes, **_: Any) -> FakeEngine:
+        plans.append(plan)
+        return FakeEngine(device, judge)
+
+    return load
+
+
+def test_an_engine_is_built_once_and_found_again(
+    rtx: TensorRt, bundle: Bundle, judge: Callable[[Arrays], Any], tmp_path: Path
+) -> None:
+    told: list[str] = []
+    options = TensorRtOptions(engines=tmp_path, progress=lambda step, _done, _total: told.append(step))
+    plans: list[bytes] = []
+    for _ in range(2):
+        device = FakeDevice()
+        session = load_session(device, rtx, bundle, options, load=_loader(judge, device, plans))
+        told_then, told = len(told), []
+        session.close()
+    assert plans[0] == plans[1]
+    assert plans[0][1:4] == b"trt"
+    assert told_then == 0
+    assert len(list(tmp_path.glob("*.plan"))) == 1
+    # Half precision is another engine.
+    device = FakeDevice()
+    half = replace(options, precision="fp16")
+    load_session(device, rtx, bundle, half, load=_loader(judge, device, plans)).close()
+    assert len(list(tmp_path.glob("*.plan"))) == 2
+    assert len(plans[2]) < len(plans[0])
+
+
+def test_an_engine_that_the_gpu_does_not_take_is_built_again_once(
+    rtx: TensorRt, bundle: Bundle, judge: Callable[[Arrays], Any], tmp_path: Path
+) -> None:
+    device, plans = FakeDevice(), list[bytes]()
+    good = _loader(judge, device, plans)
+
+    def picky(tensorrt: TensorRt, plan: bytes, **rest: Any) -> FakeEngine:
+        engine: FakeEngine = good(tensorrt, plan, **rest)
+        if len(plans) == 1:
+            raise EngineNotBuilt("for another GPU")
+        return engine
+
+    with capture_logs() as logs:
+        load_session(device, rtx, bundle, TensorRtOptions(engines=tmp_path), load=picky).close()
+    assert [line["why"] for line in logs if line["event"] == "engine.refused"] == ["for another GPU"]
+    assert len(plans) == 2
+
+
+def test_a_graph_that_was_changed_closes_the_device_again(
+    rtx: TensorRt, bundle: Bundle, judge: Callable[[Arrays], Any], tmp_path: Path
+) -> None:
+    copied = replace(bundle, folder=Path(shutil.copytree(bundle.folder, tmp_path / "copy")))
+    copied.graph.write_bytes(copied.graph.read_bytes() + b"\0")
+    device = FakeDevice()
+    with pytest.raises(BundleRefused, match="changed"):
+        load_session(device, rtx, copied, TensorRtOptions(), load=_loader(judge, device, []))
+    assert device.closed
+
+
+def test_a_gpu_that_rtx_leaves_out_is_said(rtx: TensorRt) -> None:
+    hopper = replace(FACTS, name="NVIDIA H200", capability="9.0")
+    with pytest.raises(RuntimeUnavailable, match=r"H200 \(compute capability 9\.0\); install tensorrt"):
+        wheel_for(hopper, "tensorrt_rtx")
+    assert wheel_for(FACTS, "tensorrt_rtx") is rtx
+
+
+def _absent(what: str) -> Callable[[], Any]:
+    def find() -> Any:
+        raise RuntimeUnavailable(what)
+
+    return find
+
+
+def test_with_gpu_and_wheel_auto_takes_tensorrt_and_says_why(rtx: TensorRt) -> None:
+    choices = runtime_choices(lambda: FACTS, lambda: rtx)
+    assert [(choice.kind, choice.usable) for choice in choices] == [("tensorrt", True), ("openvino", True)]
+    with capture_logs() as logs:
+        assert choose(choices) == "tensorrt"
+    assert [(line["event"], line["kind"]) for line in logs] == [("runtime.chosen", "tensorrt")]
+    assert "Fake 4090" in logs[0]["why"]
+    require_tensorrt(choices[0])
+
+
+@pytest.mark.parametrize(
+    ("facts", "wheel", "says"),
+    [
+        pytest.param(_absent("no NVIDIA GPU"), None, "no NVIDIA GPU", id="no GPU"),
+        pytest.param(lambda: FACTS, _absent("install tensorrt"), "install tensorrt", id="no wheel"),
+        pytest.param(lambda: replace(FACTS, capability="9.0"), None, "does not serve", id="not served"),
+    ],
+)
+def test_what_is_missing_is_said_and_auto_takes_openvino(
+    rtx: TensorRt, facts: Callable[[], Any], wheel: Callable[[], Any] | None, says: str
+) -> None:
+    choices = runtime_choices(facts, wheel or (lambda: rtx))
+    assert not choices[0].usable
+    assert says in choices[0].why
+    with capture_logs() as logs:
+        assert choose(choices) == "openvino"
+    assert says in logs[0]["not_usable"]["tensorrt"]
+    with pytest.raises(RuntimeUnavailable, match=says):
+        require_tensorrt(choices[0])
+
+
+def test_without_any_runtime_all_reasons_are_given() -> None:
+    none = tuple(
+        RuntimeChoice(kind=kind, usable=False, why=f"{kind} is missing") for kind in ("tensorrt", "openvino")
+    )
+    with pytest.raises(RuntimeUnavailable, match="tensorrt is missing; openvino: openvino is missing"):
+        choose(none)
+
+
+def test_the_gpu_benchmark_says_what_is_missing_instead_of_figures(tmp_path: Path) -> None:
+    code = """
+import sys
+sys.modules["pycuda"] = None  # also on a machine that has one
+from benchmarks.gpu import main
+sys.argv = ["gpu", "e", "--out", "bench-gpu.json"]
+sys.exit(main())
+"""
+    root = str(Path(__file__).parents[3])
+    ran = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": root},
+        capture_output=True,
+        text=True,
+        timeout=50,
+        check=False,
+    )
+    assert ran.returncode == 69, ran.stderr
+    assert "install pycuda" in ran.stderr
+    assert not (tmp_path / "bench-gpu.json").exists()
