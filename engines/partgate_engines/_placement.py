@@ -9,7 +9,7 @@ import shapely
 from numpy.typing import NDArray
 
 from partgate_engines._errors import NothingToJudge
-from partgate_engines._resize import resize_matrix
+from partgate_engines._resize import reduced, reduction, resize_matrix
 from partgate_station import ConfigError, Region
 
 Box = tuple[int, int, int, int]
@@ -25,14 +25,34 @@ class Placement:
     box: Box
     """(left, top, right, bottom) in pixels of the frame: the smallest box around what is inspected."""
 
+    factor: int
+    """The box is averaged over squares of this many pixels first; 1 where it is not large."""
+
     rows: NDArray[np.float32]
-    """(size, box height), resizes the rows."""
+    """(size, box height / factor), resizes the rows."""
 
     columns: NDArray[np.float32]
-    """(box width, size), resizes the columns."""
+    """(box width / factor, size), resizes the columns."""
 
     mask: NDArray[np.float32]
     """(gh, gw), 1 where a patch is judged, 0 where it is not."""
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width in pixels of what the graph gets to see."""
+        return self.rows.shape[1], self.columns.shape[0]
+
+    def cut(self, frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Return what the graph gets to see of a frame: the box, averaged.
+
+        Args:
+            frame: (h, w, c) uint8, of the size the placement was made for.
+
+        Returns:
+            (*shape, c) uint8; a view where nothing had to be averaged.
+        """
+        left, top, right, bottom = self.box
+        return reduced(frame[top:bottom, left:right], self.factor)
 
 
 def place(*, height_px: int, width_px: int, regions: Sequence[Region], size_px: int, grid: Grid) -> Placement:
@@ -46,7 +66,7 @@ def place(*, height_px: int, width_px: int, regions: Sequence[Region], size_px: 
         NothingToJudge: the regions leave no patch.
     """
     _refuse_outside(regions, width_px=width_px, height_px=height_px)
-    box = _box(regions, width_px=width_px, height_px=height_px)
+    box = inspected_box(regions, width_px=width_px, height_px=height_px)
     left, top, right, bottom = box
     mask = _mask(regions, box, grid)
     if not mask.any():
@@ -54,9 +74,10 @@ def place(*, height_px: int, width_px: int, regions: Sequence[Region], size_px: 
             f"the {len(regions)} regions leave nothing of a frame of {width_px}×{height_px} to judge;"
             " make an inspect region larger or an ignore region smaller"
         )
-    rows = resize_matrix(bottom - top, size_px)
-    columns = np.ascontiguousarray(resize_matrix(right - left, size_px).T)
-    return Placement(box=box, rows=rows, columns=columns, mask=mask)
+    factor = reduction(bottom - top, right - left, size_px)
+    rows = resize_matrix(ceil((bottom - top) / factor), size_px)
+    columns = np.ascontiguousarray(resize_matrix(ceil((right - left) / factor), size_px).T)
+    return Placement(box=box, factor=factor, rows=rows, columns=columns, mask=mask)
 
 
 def _refuse_outside(regions: Sequence[Region], *, width_px: int, height_px: int) -> None:
@@ -69,7 +90,8 @@ def _refuse_outside(regions: Sequence[Region], *, width_px: int, height_px: int)
         raise ConfigError(problems)
 
 
-def _box(regions: Sequence[Region], *, width_px: int, height_px: int) -> Box:
+def inspected_box(regions: Sequence[Region], *, width_px: int, height_px: int) -> Box:
+    """Return the smallest box around what is inspected: the whole frame if no region says it."""
     vertices = [vertex for region in regions if region.use == "inspect" for vertex in region.polygon]
     if not vertices:
         return 0, 0, width_px, height_px

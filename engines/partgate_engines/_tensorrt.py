@@ -12,6 +12,7 @@ from partgate_engines._bundle import Bundle
 from partgate_engines._cuda_errors import DeviceHung
 from partgate_engines._cuda_thread import DeviceThread
 from partgate_engines._errors import BundleRefused, FrameRefused
+from partgate_engines._machine import RuntimeFacts
 from partgate_engines._placement import Placement, place
 from partgate_engines._runtime import AnomalyResult, with_channels
 from partgate_engines._tensorrt_build import Profile
@@ -37,6 +38,7 @@ class _Gpu:
         self.thread: DeviceThread[Session] = DeviceThread(open_it, name="partgate-gpu")
         self.users: dict[str, int] = {}
         slots = self.thread.call(lambda session: session.slots, timeout_s=timeout_s)
+        self.facts = self.thread.call(lambda session: session.facts, timeout_s=timeout_s)
         # As many frames are under way as there are slots; who brings one more waits for a slot.
         self._free: queue.Queue[Slot] = queue.Queue(maxsize=len(slots))
         for slot in slots:
@@ -65,8 +67,7 @@ class _Gpu:
 
     def submit(self, frame: NDArray[np.uint8], placement: Placement, bank: str) -> "Future[Answer]":
         """Copy a frame into a free slot and ask for its judging; returns before the answer."""
-        left, top, right, bottom = placement.box
-        cut = frame[top:bottom, left:right]
+        cut = placement.cut(frame)
         slot = self._slot_for(cut.nbytes)
         try:
             # Into pinned memory, by the thread that brings the frame, while the GPU judges the last one.
@@ -162,6 +163,11 @@ class TensorRtRuntime:
         """The runtime's kind."""
         return "tensorrt"
 
+    @property
+    def facts(self) -> RuntimeFacts:
+        """What it runs on, and how exactly it counts: a proof of parity holds for these alone."""
+        return self._opened().facts
+
     def judge(self, frame: NDArray[np.uint8], regions: tuple[Region, ...] = ()) -> AnomalyResult:
         """Judge one frame; see `Runtime`.
 
@@ -222,11 +228,11 @@ class TensorRtRuntime:
 
 
 def _refuse_beyond(profile: Profile, placement: Placement) -> None:
-    left, top, right, bottom = placement.box
-    if bottom - top in profile.height_px and right - left in profile.width_px:
+    height_px, width_px = placement.shape
+    if height_px in profile.height_px and width_px in profile.width_px:
         return
     raise FrameRefused(
-        f"{right - left}×{bottom - top} pixels to judge; this engine takes {profile.width_px.least} to"
+        f"{width_px}×{height_px} pixels to judge; this engine takes {profile.width_px.least} to"
         f" {profile.width_px.most} by {profile.height_px.least} to {profile.height_px.most}: make the inspect"
         " regions smaller, or use the runtime openvino"
     )

@@ -13,7 +13,7 @@ from partgate_engines.anomaly._weights import Weights
 _log = logging.getLogger(__name__)
 
 # Part of the key: change it whenever the exported graph changes its meaning.
-_EXPORT = 1
+_EXPORT = 2
 
 # The score is the mean of this share of a map's patches, the worst ones (docs/decisions/0003).
 SCORED_SHARE = 0.01

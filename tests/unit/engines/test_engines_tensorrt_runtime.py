@@ -278,7 +278,7 @@ def test_without_room_idle_buffers_go_once(gpu: Gpu, bundle: Bundle, draw: Draw)
     assert [runtime.judge(draw(1, height_px=90 + number)).score for number in range(5)] == expected
     device.limit -= device.free_bytes()
     with pytest.raises(DeviceOutOfMemory):
-        runtime.judge(draw(1, height_px=300, width_px=300))
+        runtime.judge(draw(1, height_px=100, width_px=1000))
     # The context is sound: what fits is still judged.
     device.limit += 200_000
     assert runtime.judge(draw(1, height_px=90)).score == expected[0]
