@@ -11,7 +11,7 @@ from sqlmodel import Session
 from benchmarks._result import Result, machine
 from benchmarks.judging import learned_bundle
 from partgate.line import run_station
-from partgate.records import Database, Home, activate, add_model, add_recipe
+from partgate.records import Database, Home, Keys, activate, add_model, add_recipe
 from partgate_cameras import draw_part
 from partgate_engines import Bundle, open_runtime
 from partgate_station import ContinuousTrigger, FolderCamera, Recipe, StationConfig
@@ -48,7 +48,9 @@ def _prepared(folder: Path) -> tuple[Home, StationConfig]:
     from benchmarks.judging import LINE
 
     home = Home.open(folder / "home")
-    bundle = Bundle.open(learned_bundle(home.bundles_path, bank_rows=2048))
+    keys = Keys(home)
+    folder_of_bundle = learned_bundle(home.bundles_path, bank_rows=2048, signer=keys.signer())
+    bundle = Bundle.open(folder_of_bundle, trusted=keys.trusted())
     recipe = Recipe(product="brick", thresholds=bundle.manifest.calibration.thresholds)
 
     def register(session: Session) -> None:
@@ -71,7 +73,7 @@ def _bare(home: Home) -> float:
     """Read and judge every frame, and nothing else; return the seconds."""
     from partgate_cameras import list_images, read_image
 
-    (bundle,) = [Bundle.open(path.parent) for path in home.bundles_path.glob("*/manifest.json")]
+    (bundle,) = [Bundle.open(path.parent, trusted=None) for path in home.bundles_path.glob("*/manifest.json")]
     with contextlib.closing(open_runtime(bundle)) as runtime:
         paths = list_images(home.path.parent / FRAME_FOLDER)
         runtime.judge(read_image(paths[0]))

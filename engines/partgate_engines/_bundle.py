@@ -11,13 +11,17 @@ from pydantic import ValidationError
 
 from partgate_engines._bank import MemoryBank
 from partgate_engines._errors import BundleMissing, BundleRefused
+from partgate_engines._golden import GoldenFrame, read_golden
+from partgate_engines._graph_check import check_graph
 from partgate_engines._manifest import FORMAT, Manifest
 from partgate_engines._refused import refuse_pickle
+from partgate_engines._signature import SIGNATURE, TrustedSigners
 
 MANIFEST = "manifest.json"
 GRAPH = "graph.onnx"
 BANK = "bank.safetensors"
-_FILES = frozenset((BANK, GRAPH, MANIFEST))
+GOLDEN = "golden.safetensors"
+_FILES = frozenset((BANK, GOLDEN, GRAPH, MANIFEST))
 _LARGEST_MANIFEST = 16 * 2**20
 
 
@@ -30,28 +34,41 @@ class Bundle:
     """SHA-256 of the manifest, which holds those of the other files."""
 
     manifest: Manifest
+    signer: str | None
+    """Who signed it, as that signer is known here; None if nobody was asked for."""
 
     @classmethod
-    def open(cls, folder: Path) -> Self:
+    def open(cls, folder: Path, *, trusted: TrustedSigners | None) -> Self:
         """Verify a bundle's folder and read its manifest.
+
+        In this order: which files there are, the manifest's signature, the manifest, the hashes of the
+        other files, the graph. Nothing is parsed before it is known to be what somebody trusted signed.
+
+        Args:
+            folder: of the bundle.
+            trusted: whose bundles may be opened; None asks for no signature, and then only the hashes
+                say that the files belong together: for bundles of which a person said so.
 
         Raises:
             BundleMissing: there is no such folder, or no manifest in it.
-            BundleRefused: it was changed after it was made, holds more or less than a bundle's three
-                files, or anything that can run code.
+            BundleRefused: nobody trusted signed it, it was changed after it was made, holds more or
+                less than a bundle's files, anything that can run code, or a graph that is more than one.
         """
         folder = folder.expanduser().absolute()
         _check_files(folder)
         raw = _read_manifest(folder)
+        signer = None if trusted is None else trusted.verify(folder / SIGNATURE, raw)
         digest = hashlib.sha256(raw).hexdigest()
         if re.fullmatch(r"[0-9a-f]{64}", folder.name) and folder.name != digest:
             raise BundleRefused(
                 f"{folder / MANIFEST}: changed since the bundle was made: its SHA-256 is {digest}"
             )
         manifest = _parse(folder / MANIFEST, raw)
-        _check_digest(folder / GRAPH, manifest.graph_sha256)
+        graph = _check_digest(folder / GRAPH, manifest.graph_sha256)
         _check_digest(folder / BANK, manifest.bank_sha256)
-        return cls(folder=folder, id=digest, manifest=manifest)
+        _check_digest(folder / GOLDEN, manifest.golden.sha256)
+        check_graph(folder / GRAPH, graph, manifest)
+        return cls(folder=folder, id=digest, manifest=manifest, signer=signer)
 
     @property
     def graph(self) -> Path:
@@ -66,6 +83,15 @@ class Bundle:
         """
         path = self.folder / BANK
         return read_bank(path, _check_digest(path, self.manifest.bank_sha256), self.manifest)
+
+    def golden(self) -> tuple[GoldenFrame, ...]:
+        """Read the golden frames, verified again, the most telling first.
+
+        Raises:
+            BundleRefused: the file was changed, or holds something else than the manifest says.
+        """
+        path, golden = self.folder / GOLDEN, self.manifest.golden
+        return read_golden(path, _check_digest(path, golden.sha256), golden, self.manifest.grid)
 
 
 def read_bank(path: Path, raw: bytes, manifest: Manifest) -> MemoryBank:
@@ -102,9 +128,9 @@ def _check_files(folder: Path) -> None:
         if path.is_symlink() or not path.is_file():
             raise BundleRefused(f"{path}: refused: a bundle holds plain files, not links or folders")
         refuse_pickle(path)
-        if path.name not in _FILES:
+        if path.name not in _FILES | {SIGNATURE}:
             raise BundleRefused(
-                f"{path}: refused: a bundle holds {', '.join(sorted(_FILES))} and nothing else"
+                f"{path}: refused: a bundle holds {', '.join(sorted(_FILES))}, {SIGNATURE} and nothing else"
             )
     missing = [name for name in sorted(_FILES) if not (folder / name).is_file()]
     if missing:

@@ -2,9 +2,12 @@
 
 DataError
 |-- BundleRefused             the folder is not a bundle, was changed, or holds what may not run
+|   `-- SignerRefused         it is not signed, or by nobody who is trusted here
 |-- FrameRefused              the frame has another dtype or shape than any camera's
 |-- GraphRefused              an exported graph does not say what torch says
 |-- ImagesRefused             the images to learn from are none, too small or of a wrong shape
+|-- KeyRefused                a file is no key of the kind that bundles are signed with
+|-- ParityFailed              a runtime does not say of golden frames what the bundle says
 `-- WeightsRefused            the weights are not those of the backbone, or of a refused format
 MissingInput
 |-- BundleMissing             no folder, or no bundle in it
@@ -25,6 +28,10 @@ class BundleRefused(DataError):
     """The folder is not a bundle, was changed after it was made, or holds what may not run."""
 
 
+class SignerRefused(BundleRefused):
+    """The bundle is not signed, or by nobody who is trusted here."""
+
+
 class FrameRefused(DataError):
     """The frame has another dtype or shape than any camera's."""
 
@@ -35,6 +42,14 @@ class GraphRefused(DataError):
 
 class ImagesRefused(DataError):
     """The images to learn from are none, too small or of a wrong shape."""
+
+
+class KeyRefused(DataError):
+    """A file is no key of the kind that bundles are signed with, or one that others may read."""
+
+
+class ParityFailed(DataError):
+    """A runtime does not say of golden frames what the bundle says: it must not judge parts."""
 
 
 class WeightsRefused(DataError):

@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from partgate_station import Region, Thresholds
 
-FORMAT: Literal[1] = 1
+FORMAT: Literal[2] = 2
 
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Count = Annotated[int, Field(ge=1)]
@@ -60,10 +60,32 @@ class Source(_Model):
     """Positions of other good images that seem to show the same part; held out together with it."""
 
 
-class Manifest(_Model):
-    """The manifest of a bundle, format 1."""
+class GoldenEntry(_Model):
+    """A golden frame; its pixels and map lie in `golden.safetensors` under its number."""
 
-    format: Literal[1] = FORMAT
+    name: str
+    """What it shows."""
+
+    score: float
+    """What every runtime must say of it."""
+
+
+class Golden(_Model):
+    """The golden frames of a bundle."""
+
+    sha256: Digest
+    """Of `golden.safetensors`."""
+
+    references: str
+    """What scores and maps were computed with: torch's version, or OpenVINO's and its precision."""
+
+    frames: tuple[GoldenEntry, ...] = Field(min_length=1)
+
+
+class Manifest(_Model):
+    """The manifest of a bundle, format 2."""
+
+    format: Literal[2] = FORMAT
     product: str
     kind: Literal["patchcore"]
     backbone: str
@@ -80,6 +102,7 @@ class Manifest(_Model):
     weights_sha256: Digest
     graph_sha256: Digest
     bank_sha256: Digest
+    golden: Golden
     bank_rows: Count
     bank_rows_learned: Count
     """The rows that were asked for when the product was first learned; updates may add to them."""

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from partgate_engines._bundle import Bundle
 from partgate_engines._errors import GraphRefused, RuntimeUnavailable
+from partgate_engines._machine import RuntimeFacts, processor_name
 from partgate_engines._placement import Grid, Placement, place
 from partgate_engines._runtime import AnomalyResult, with_channels
 from partgate_station import Region
@@ -60,10 +61,9 @@ class OpenVinoGraph:
             The score and a new (gh, gw) map. A map with a value that is not finite has no score: what
             a runtime's TopK does with NaN is not defined.
         """
-        left, top, right, bottom = placement.box
         self.bind_placement(placement)
         self._bind("channels", _CHANNELS[frame.shape[2]])
-        self._bind("frames", np.ascontiguousarray(frame[None, top:bottom, left:right]))
+        self._bind("frames", np.ascontiguousarray(placement.cut(frame)[None]))
         self._request.infer()
         anomaly_map = np.array(self._request.get_tensor("anomaly_map").data[0])
         if not np.isfinite(anomaly_map).all():
@@ -95,6 +95,16 @@ class OpenVinoRuntime:
     def name(self) -> str:
         """The runtime's kind."""
         return "openvino"
+
+    @property
+    def facts(self) -> RuntimeFacts:
+        """What it runs on, and how exactly it counts."""
+        return RuntimeFacts(
+            device=processor_name(),
+            driver="",
+            version=str(_library().__version__),
+            precision=_CONFIG["INFERENCE_PRECISION_HINT"],
+        )
 
     def judge(self, frame: NDArray[np.uint8], regions: tuple[Region, ...] = ()) -> AnomalyResult:
         """Judge one frame; see `Runtime`."""

@@ -140,7 +140,13 @@ def load_session(
     """Load the engine of a bundle's graph onto an open device, which is closed again if that fails."""
     try:
         engine = _engine(device.facts, tensorrt, bundle, options, load)
-        session = Session(device, engine, grid=bundle.manifest.grid)
+        session = Session(
+            device,
+            engine,
+            grid=bundle.manifest.grid,
+            version=f"{tensorrt.flavour} {tensorrt.version}",
+            precision=_precision(options.precision),
+        )
     except BaseException:
         device.close()
         raise

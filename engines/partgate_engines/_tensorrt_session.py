@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from partgate_engines._cuda import CudaDevice, CudaEvent, CudaGraph, DeviceBuffer, PinnedBuffer
 from partgate_engines._cuda_errors import DeviceOutOfMemory
+from partgate_engines._machine import RuntimeFacts
 from partgate_engines._placement import Grid, Placement
 from partgate_engines._tensorrt_execution import Engine, Execution
 
@@ -93,7 +94,22 @@ class Session:
     need it idle.
     """
 
-    def __init__(self, device: CudaDevice, engine: Engine, *, grid: Grid, slots: int = 2) -> None:
+    def __init__(
+        self,
+        device: CudaDevice,
+        engine: Engine,
+        *,
+        grid: Grid,
+        slots: int = 2,
+        version: str = "unknown",
+        precision: str = "fp32",
+    ) -> None:
+        self.facts = RuntimeFacts(
+            device=f"{device.facts.name} (compute capability {device.facts.capability})",
+            driver=device.facts.driver,
+            version=version,
+            precision=precision,
+        )
         self._device = device
         self._engine = engine
         self._grid = grid

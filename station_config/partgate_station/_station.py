@@ -31,6 +31,10 @@ class GenicamCamera(FileModel):
     features: dict[str, FeatureValue] = Field(default_factory=dict)
     """GenICam features by name, set in this order and read back."""
 
+    frozen_after: int = Field(default=3, ge=0, le=1000)
+    """So many frames in a row with the same bytes, and the camera is taken for frozen: the part is
+    UNDECIDED, as is every part until a frame differs. A sensor's noise never repeats. 0 never."""
+
     @model_validator(mode="after")
     def _chosen_once(self) -> Self:
         if self.serial_number is not None and self.user_defined_name is not None:
@@ -106,6 +110,10 @@ class StationConfig(FileModel):
     every part is UNDECIDED, its frames are kept to learn from."""
 
     runtime: Literal["auto", "openvino", "tensorrt"] = "auto"
+    golden_every_parts: int = Field(default=500, ge=0, le=1_000_000)
+    """Between two parts the model is asked a golden frame, whose answer is known, every so many parts:
+    the most that a model which begins to answer wrongly can judge unnoticed. 0 never asks."""
+
     trigger: Trigger = ContinuousTrigger(kind="continuous")
     cameras: tuple[Camera, ...] = Field(min_length=1)
     records: Records = Records()

@@ -64,7 +64,10 @@ def test_a_bundle_scores_without_a_home(gravel_home: Path, tmp_path: Path) -> No
     images = write_good(tmp_path / "images", 2)
     (bundle,) = (gravel_home / "bundles").iterdir()
     by_product = partgate("score", "gravel", images, "--json", "-", home=gravel_home)
-    by_bundle = partgate("score", bundle, images, "--json", "-", home=tmp_path / "none")
+    refused = partgate("score", bundle, images, "--json", "-", home=tmp_path / "none")
+    assert refused.returncode == 65
+    assert "--unverified" in refused.stderr
+    by_bundle = partgate("score", bundle, images, "--unverified", "--json", "-", home=tmp_path / "none")
 
     def scores(text: str) -> list[float]:
         return [json.loads(line)["score"] for line in text.splitlines()]

@@ -113,6 +113,7 @@ def test_retraining_learns_what_qa_overturned_and_rollback_goes_back(copied_home
     assert [(m["model"], m["active"]) for m in listed] == [(candidate, False), (first, True)]
     shown = last_json(partgate("models", "show", candidate[:12], home=copied_home))
     assert shown["parent"] == first
+    assert shown["manifest"]["golden"]["references"].startswith("openvino "), "an update imports no torch"
     assert {f"part:{part.id}" for part in overturned} <= {
         good["origin"] for good in shown["manifest"]["good"]
     }

@@ -62,12 +62,10 @@ def export(
         import torch
 
         from partgate_engines.anomaly._backbone import build_model
-        from partgate_engines.anomaly._patch_graph import PatchGraph
 
         model = build_model(backbone=backbone, layers=layers, size_px=size_px, weights=weights)
         grid, features = _grid(model, size_px)
-        worst = min(max(round(scored_share * grid[0] * grid[1]), 1), _MOST_SCORED)
-        module = PatchGraph(model, size_px=size_px, worst=worst).eval()
+        module = _graph_of(model, size_px=size_px, grid=grid, scored_share=scored_share)
         content = _to_onnx(module, _example(_EXPORT_AT, size_px, grid, features))
         for shape in _CHECK_AT:
             example = _example(shape, size_px, grid, features)
@@ -75,6 +73,28 @@ def export(
                 expected = module(*(torch.from_numpy(array) for array in example))
             _compare(content, example, tuple(tensor.numpy() for tensor in expected))
     return content
+
+
+def build_graph(
+    *, backbone: str, layers: Sequence[str], size_px: int, scored_share: float, weights: Weights
+) -> Any:
+    """Return the module that `export` exports: what the graph means, in torch.
+
+    Raises:
+        WeightsRefused: the weights, the backbone and the layers do not go together.
+    """
+    with _calm():
+        from partgate_engines.anomaly._backbone import build_model
+
+        model = build_model(backbone=backbone, layers=layers, size_px=size_px, weights=weights)
+        return _graph_of(model, size_px=size_px, grid=_grid(model, size_px)[0], scored_share=scored_share)
+
+
+def _graph_of(model: Any, *, size_px: int, grid: tuple[int, int], scored_share: float) -> Any:
+    from partgate_engines.anomaly._patch_graph import PatchGraph
+
+    worst = min(max(round(scored_share * grid[0] * grid[1]), 1), _MOST_SCORED)
+    return PatchGraph(model, size_px=size_px, worst=worst).eval()
 
 
 @contextmanager

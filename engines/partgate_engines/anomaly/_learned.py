@@ -1,23 +1,32 @@
 """What learning gives, and how it becomes a bundle."""
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from partgate_engines._bank import MemoryBank
-from partgate_engines._bundle import BANK, GRAPH, MANIFEST, Bundle
+from partgate_engines._bundle import BANK, GOLDEN, GRAPH, MANIFEST, Bundle
 from partgate_engines._errors import BundleNotWritten, GraphRefused
-from partgate_engines._manifest import Calibration, Manifest, Source
+from partgate_engines._golden import GoldenFrame, golden_bytes
+from partgate_engines._manifest import Calibration, Golden, GoldenEntry, Manifest, Source
 from partgate_engines._placement import Grid
+from partgate_engines._signature import SIGNATURE, Signer, TrustedSigners
 from partgate_engines._write import link_or_copy, write_folder
+from partgate_engines.anomaly._golden_frames import choose_golden
+from partgate_engines.anomaly._images import GoodImage
+from partgate_engines.anomaly._references import (
+    Reference,
+    openvino_reference,
+    torch_reference,
+    was_exported_here,
+)
+from partgate_engines.anomaly._versions import libraries, version_of
 from partgate_station import Region
-
-_LIBRARIES = ("anomalib", "numpy", "onnx", "openvino", "timm", "torch")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,33 +61,87 @@ class Learned:
     learned_at: datetime
     parent: str | None = None
 
-    def save(self, bundles: Path, *, product: str) -> Bundle:
+    def save(
+        self,
+        bundles: Path,
+        *,
+        product: str,
+        signer: Signer | None = None,
+        good: Sequence[GoodImage] = (),
+        weights: Path | None = None,
+    ) -> Bundle:
         """Write the bundle into a folder named by its id; saving twice gives the same bundle.
+
+        Its golden frames get their references from torch if this process has just exported the graph
+        with it, else from OpenVINO in float32; the manifest says which.
+
+        Args:
+            bundles: the folder of the bundles.
+            product: its name.
+            signer: None leaves the bundle unsigned; no station takes it then.
+            good: the images that were learned from, in order; golden frames are chosen among them.
+                Without them, only black and white ones are drawn.
+            weights: the backbone's file or folder; None for those that come with a package.
 
         Raises:
             BundleNotWritten: the folder cannot be written.
             GraphRefused: the graph has changed since it was used to learn.
         """
-        bank = self._bank_bytes()
-        manifest = self._manifest(product, bank).model_dump_json(indent=2).encode()
-        folder = bundles.absolute() / hashlib.sha256(manifest).hexdigest()
-        if not folder.is_dir():
-            write_folder(folder, lambda draft: self._fill(draft, bank, manifest))
-        return Bundle.open(folder)
-
-    def _fill(self, draft: Path, bank: bytes, manifest: bytes) -> None:
-        (draft / BANK).write_bytes(bank)
-        (draft / MANIFEST).write_bytes(manifest)
-        link_or_copy(self.graph, draft / GRAPH)
-        if file_sha256(draft / GRAPH) != self.graph_sha256:
+        if file_sha256(self.graph) != self.graph_sha256:
             raise GraphRefused(f"{self.graph}: changed since the product was learned with it; learn it again")
+        bank = self._bank_bytes()
+        frames, references = self._golden(good, weights)
+        golden = golden_bytes(frames)
+        manifest = self._manifest(product, bank, _entries(golden, references, frames))
+        raw = manifest.model_dump_json(indent=2).encode()
+        files = {BANK: bank, GOLDEN: golden, MANIFEST: raw}
+        if signer is not None:
+            files[SIGNATURE] = signer.sign(raw)
+        folder = bundles.absolute() / hashlib.sha256(raw).hexdigest()
+        if not folder.is_dir():
+            write_folder(folder, lambda draft: self._fill(draft, files))
+        return Bundle.open(folder, trusted=None if signer is None else TrustedSigners.only(signer))
+
+    def _fill(self, draft: Path, files: dict[str, bytes]) -> None:
+        for name, content in files.items():
+            (draft / name).write_bytes(content)
+        link_or_copy(self.graph, draft / GRAPH)
+
+    def _golden(self, good: Sequence[GoodImage], weights: Path | None) -> tuple[tuple[GoldenFrame, ...], str]:
+        reference = self._reference(weights)
+        frames = choose_golden(
+            good,
+            self.held_out_scores,
+            size_px=self.size_px,
+            regions=self.regions,
+            thresholds=self.calibration.thresholds,
+            judge=reference.judge,
+        )
+        return frames, reference.name
+
+    def _reference(self, weights: Path | None) -> Reference:
+        bank = self.bank.augmented()
+        if not was_exported_here():
+            return openvino_reference(
+                self.graph, bank, size_px=self.size_px, grid=self.grid, regions=self.regions
+            )
+        return torch_reference(
+            bank,
+            backbone=self.backbone,
+            layers=self.layers,
+            weights=weights,
+            weights_sha256=self.weights_sha256,
+            size_px=self.size_px,
+            grid=self.grid,
+            regions=self.regions,
+        )
 
     def _bank_bytes(self) -> bytes:
         from safetensors.numpy import save
 
         return save({"origin": np.array(self.bank.origin), "rows": np.array(self.bank.rows)})
 
-    def _manifest(self, product: str, bank: bytes) -> Manifest:
+    def _manifest(self, product: str, bank: bytes, golden: Golden) -> Manifest:
         rows, features = self.bank.rows.shape
         return Manifest(
             product=product,
@@ -91,6 +154,7 @@ class Learned:
             weights_sha256=self.weights_sha256,
             graph_sha256=self.graph_sha256,
             bank_sha256=hashlib.sha256(bank).hexdigest(),
+            golden=golden,
             bank_rows=rows,
             bank_rows_learned=self.bank_rows_learned,
             coverage=self.coverage,
@@ -100,9 +164,17 @@ class Learned:
             calibration=self.calibration,
             learned_at=self.learned_at,
             parent=self.parent,
-            partgate=_version("partgate") or "unknown",
-            libraries={name: found for name in _LIBRARIES if (found := _version(name))},
+            partgate=version_of("partgate") or "unknown",
+            libraries=libraries(),
         )
+
+
+def _entries(golden: bytes, references: str, frames: Sequence[GoldenFrame]) -> Golden:
+    return Golden(
+        sha256=hashlib.sha256(golden).hexdigest(),
+        references=references,
+        frames=tuple(GoldenEntry(name=frame.name, score=frame.score) for frame in frames),
+    )
 
 
 def file_sha256(path: Path) -> str:
@@ -115,10 +187,3 @@ def file_sha256(path: Path) -> str:
         return hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError as error:
         raise BundleNotWritten(f"{path}: cannot be read back ({error.strerror})") from error
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None

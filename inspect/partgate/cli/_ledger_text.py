@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from partgate.records import Balance
+    from partgate.records import Balance, SuspectParts
 
 
 def balance_json(balance: "Balance") -> dict[str, Any]:
@@ -28,3 +28,11 @@ def balance_line(balance: "Balance") -> str:
     if balance.balanced:
         return f"{sum_line}: balanced"
     return f"{sum_line}, {balance.open} open: NOT BALANCED"
+
+
+def suspect_line(parts: "SuspectParts") -> str:
+    """Return one line that says which parts are suspect, and why."""
+    return (
+        f"suspect: station '{parts.station_id}', triggers {parts.first_trigger_id} to"
+        f" {parts.last_trigger_id}: the model was wrong of a golden frame after them ({parts.why})"
+    )

@@ -29,7 +29,8 @@ def start_logging() -> None:
             structlog.dev.ConsoleRenderer(colors=err.is_terminal and not err.no_color, pad_event_to=0),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
-        logger_factory=structlog.PrintLoggerFactory(file=sys.stderr),
+        # Asked for at each line: whoever replaces stderr, replaces it for the log as well.
+        logger_factory=lambda *_: structlog.PrintLogger(sys.stderr),
     )
 
 

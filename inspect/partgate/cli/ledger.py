@@ -1,11 +1,12 @@
 """`partgate ledger`: the balance of triggers and what became of each."""
 
+from dataclasses import asdict
 from typing import Annotated
 
 import typer
 
 from partgate.cli._app import DEFAULT_HOME, HomeOption, JsonFlag, app
-from partgate.cli._ledger_text import balance_json, balance_line
+from partgate.cli._ledger_text import balance_json, balance_line, suspect_line
 from partgate.cli._output import out, print_json
 
 
@@ -18,19 +19,23 @@ def ledger(
     """Print what became of every trigger; exit code 1 if the ledger does not balance.
 
     `open` counts parts without a verdict: while a station runs it may be 1, afterwards it is 0.
+    `suspect` names the parts that a model judged before it was found to answer wrongly.
     """
     import contextlib
 
-    from partgate.records import Database, Home, balance
+    from partgate.records import Database, Home, balance, suspects
 
     with (
         contextlib.closing(Database.open(Home.open(home, create=False))) as database,
         database.read() as session,
     ):
         result = balance(session, station)
+        flagged = suspects(session, station)
     if as_json:
-        print_json(balance_json(result))
+        print_json({**balance_json(result), "suspect": [asdict(parts) for parts in flagged]})
     else:
         out.print(balance_line(result))
+        for parts in flagged:
+            out.print(suspect_line(parts), markup=False)
     if not result.balanced:
         raise typer.Exit(1)

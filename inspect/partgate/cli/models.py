@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 
     from partgate.records import Database, Home, Model
 
-models = typer.Typer(help="The models of this home: list, show, activate, roll back.", no_args_is_help=True)
+models = typer.Typer(
+    help="The models of this home: list, show, verify, activate, roll back.", no_args_is_help=True
+)
 app.add_typer(models, name="models")
 
 ModelArgument = Annotated[str, typer.Argument(metavar="MODEL", help="A model's id, or its first digits.")]
@@ -51,13 +53,14 @@ def list_models(
 def show(model: ModelArgument, home: HomeOption = DEFAULT_HOME) -> None:
     """Print all that is kept about a model, as JSON: manifest, report, origin."""
     from partgate import records
+    from partgate.records import Keys
     from partgate_engines import Bundle
 
     with _opened(home) as (opened, database), database.read() as session:
-        found = _find(session, model)
+        found = find_model(session, model)
         row = _row(found, records.active(session, found.product))
         report = found.report
-    manifest = Bundle.open(opened.bundles_path / row["model"]).manifest
+    manifest = Bundle.open(opened.bundles_path / row["model"], trusted=Keys(opened).trusted()).manifest
     print_json({**row, "report": report, "manifest": manifest.model_dump(mode="json")})
 
 
@@ -65,13 +68,15 @@ def show(model: ModelArgument, home: HomeOption = DEFAULT_HOME) -> None:
 def activate(model: ModelArgument, reason: ReasonOption = "", home: HomeOption = DEFAULT_HOME) -> None:
     """Put a model into force for its product; a running station takes it up between two parts."""
     from partgate import records
+    from partgate.records import Keys
     from partgate_engines import Bundle
 
     with _opened(home) as (opened, database):
         with database.read() as session:
-            found = _find(session, model)
+            found = find_model(session, model)
             recipe = records.latest_recipe(session, found.id)
-        Bundle.open(opened.bundles_path / found.id)  # a damaged model is refused before it is in force
+        # A model that is damaged, or that nobody trusted made, is refused before it is in force.
+        Bundle.open(opened.bundles_path / found.id, trusted=Keys(opened).trusted())
         database.write(
             lambda session: records.activate(session, recipe_id=recipe.key, by=acting_user(), reason=reason)
         ).result()
@@ -106,7 +111,12 @@ def _opened(home: Path) -> "Iterator[tuple[Home, Database]]":
         yield opened, database
 
 
-def _find(session: "Session", prefix: str) -> "Model":
+def find_model(session: "Session", prefix: str) -> "Model":
+    """Return the model whose id begins so.
+
+    Raises:
+        MissingInput: there is none, or more than one.
+    """
     from partgate import records
 
     found = [model for model in records.models(session) if model.id.startswith(prefix.lower())]

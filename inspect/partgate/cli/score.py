@@ -37,9 +37,15 @@ def score(
     skip_bad: Annotated[
         bool, typer.Option("--skip-bad", help="Go on past images that cannot be used.")
     ] = False,
+    unverified: Annotated[
+        bool, typer.Option("--unverified", help="Take a bundle whose signer is not trusted, or unsigned.")
+    ] = False,
     home: HomeOption = DEFAULT_HOME,
 ) -> None:
     """Score stills with a product's active model, or with a bundle.
+
+    A bundle's folder must be signed by somebody this home trusts (`partgate keys list`). With
+    --unverified only its own hashes are checked: do that with a bundle you made yourself.
 
     One JSON line per image: `file`, `score`, `verdict`, `milliseconds` (from the decoded image to
     the verdict). With --skip-bad an image that cannot be used is UNDECIDED and says why in `error`.
@@ -48,7 +54,7 @@ def score(
     """
     from partgate_engines import open_runtime
 
-    bundle, recipe = _bundle_and_recipe(model, home)
+    bundle, recipe = _bundle_and_recipe(model, home, unverified=unverified)
     stills = _all_images(sources)
     lines: list[dict[str, Any]] = []
     with (
@@ -74,14 +80,15 @@ def score(
         err.print(f"UNDECIDED: {sentence}", markup=False)
 
 
-def _bundle_and_recipe(model: str, home_path: Path) -> "tuple[Bundle, Recipe]":
+def _bundle_and_recipe(model: str, home_path: Path, *, unverified: bool) -> "tuple[Bundle, Recipe]":
     """Find the bundle by product name or by folder, and the recipe that goes with it."""
-    from partgate.records import Database, Home, active
+    from partgate.cli._bundles import open_folder
+    from partgate.records import Database, Home, Keys, active
     from partgate_engines import Bundle
 
     folder = Path(model)
     if folder.exists():
-        bundle = Bundle.open(folder)
+        bundle = open_folder(folder, home_path, unverified=unverified)
         return bundle, Recipe(
             product=bundle.manifest.product, thresholds=bundle.manifest.calibration.thresholds
         )
@@ -93,7 +100,7 @@ def _bundle_and_recipe(model: str, home_path: Path) -> "tuple[Bundle, Recipe]":
             f"'{model}' is neither a product with an active model in {home.path} nor a bundle's folder;"
             " `partgate models list` shows the products"
         )
-    return Bundle.open(home.bundles_path / found.model_id), found.recipe
+    return Bundle.open(home.bundles_path / found.model_id, trusted=Keys(home).trusted()), found.recipe
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,7 +8,7 @@ import structlog
 from partgate.line._judge import Judge
 from partgate.line._part import Decision, Reason
 from partgate_cameras import CameraError, Frame, FrameTimeout, ImageError
-from partgate_engines import AnomalyResult
+from partgate_engines import AnomalyResult, DeviceFailed
 from partgate_station import ConfigError, PartgateError, Verdict
 
 log = structlog.get_logger(__name__)
@@ -28,6 +28,9 @@ def judge_frames(judge: Judge | None, frames: Sequence[Frame]) -> tuple[tuple[Ju
     Args:
         judge: None where no recipe is active: then nothing is judged and the part is UNDECIDED.
         frames: all frames of the part, at least one.
+
+    Raises:
+        DeviceFailed: the runtime's device cannot be trusted any more.
     """
     if judge is None:
         unjudged = tuple(JudgedFrame(frame=frame) for frame in frames)
@@ -37,6 +40,9 @@ def judge_frames(judge: Judge | None, frames: Sequence[Frame]) -> tuple[tuple[Ju
     judged: list[JudgedFrame] = []
     try:
         judged.extend(JudgedFrame(frame=frame, result=_judge_one(judge, frame)) for frame in frames)
+    except DeviceFailed:
+        # What the GPU says from now on is not an answer: the process has to end, and a new one to judge.
+        raise
     except ConfigError as error:
         return _with_unjudged(judged, frames), Decision.undecided(Reason.REGION_MISFIT, str(error))
     except PartgateError as error:

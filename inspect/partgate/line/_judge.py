@@ -1,15 +1,17 @@
 """The model that judges now, and the next one made ready beside it."""
 
+import contextlib
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-import numpy as np
 import structlog
 
-from partgate.records import Active, Database, Home, active
-from partgate_engines import Bundle, Runtime, open_runtime
+from partgate.line._gate import pass_gate
+from partgate.line._golden import GoldenCheck
+from partgate.records import Active, Database, Home, Keys, Proofs, active
+from partgate_engines import Bundle, Fingerprint, Runtime, open_runtime
 from partgate_station import PartgateError, Recipe
 
 log = structlog.get_logger(__name__)
@@ -26,13 +28,25 @@ class Judge:
     model_id: str
     recipe: Recipe
     runtime: Runtime
+    golden: GoldenCheck | None = None
+    """What it is asked now and then; None where there is nothing to ask."""
+
+    fingerprint: Fingerprint | None = None
+    """What it passed the parity gate as."""
 
 
 class Judges(Protocol):
     """Knows which judge is in force."""
 
     def current(self) -> Judge | None:
-        """Return the judge for the next part; None where no recipe is active. Never blocks."""
+        """Return the judge for the next part; None where no recipe is active. Never blocks.
+
+        The runtime of a judge that was replaced stays open until the next call.
+        """
+        ...
+
+    def reload(self, judge: Judge) -> None:
+        """Make a judge ready anew that has answered wrongly; once, and not in this thread."""
         ...
 
     def close(self) -> None:
@@ -47,31 +61,40 @@ class NoJudge:
         """Return None."""
         return None
 
+    def reload(self, judge: Judge) -> None:
+        """Do nothing: there is no judge."""
+
     def close(self) -> None:
         """Do nothing."""
 
 
 def load_judge(home: Home, active_recipe: Active, kind: RuntimeKind, camera_ids: Sequence[str]) -> Judge:
-    """Verify a bundle, load it into a runtime and let it judge once.
+    """Verify a bundle, load it into a runtime and pass it through the parity gate.
 
-    The first judgement of a compiled graph is slow (memory is allocated, kernels are chosen), so it
-    is made here, where no part waits for it.
+    The first judgements of a compiled graph are slow (memory is allocated, kernels are chosen); golden
+    frames are what they are spent on here, where no part waits for them.
 
     Raises:
-        PartgateError: the bundle is damaged, the runtime is not there, or the recipe names cameras
-            that the station does not have.
+        PartgateError: the bundle is damaged or not signed by a trusted signer, the runtime is not there
+            or does not pass the gate, or the recipe names cameras that the station does not have.
     """
     active_recipe.recipe.check_cameras(camera_ids)
-    bundle = Bundle.open(home.bundles_path / active_recipe.model_id)
-    runtime = open_runtime(bundle, kind)
-    size_px = bundle.manifest.size_px
-    runtime.judge(np.zeros((size_px, size_px), np.uint8))
+    bundle = Bundle.open(home.bundles_path / active_recipe.model_id, trusted=Keys(home).trusted())
+    with contextlib.ExitStack() as stack:
+        runtime = open_runtime(bundle, kind, engines=home.graphs_path)
+        stack.callback(runtime.close)
+        golden = bundle.golden()
+        report = pass_gate(bundle, runtime, golden, Proofs(home))
+        check = GoldenCheck.of(bundle, runtime, golden)
+        stack.pop_all()
     return Judge(
         activation_id=active_recipe.activation_id,
         recipe_id=active_recipe.recipe_id,
         model_id=active_recipe.model_id,
         recipe=active_recipe.recipe,
         runtime=runtime,
+        golden=check,
+        fingerprint=report.fingerprint,
     )
 
 
@@ -83,7 +106,8 @@ class ActiveJudges:
 
     A thread asks the database for the active recipe every `poll_s`, makes the new judge ready beside
     the old one, and hands it over in one assignment; the loop takes it between two parts. A judge
-    that cannot be loaded is logged once and the old one stays.
+    that cannot be loaded is logged once and the old one stays. One that answered wrongly is made ready
+    anew once per activation: a runtime that fails twice is not trusted a third time without a person.
     """
 
     def __init__(
@@ -102,6 +126,9 @@ class ActiveJudges:
         self._load_judge = load
         self._handover = threading.Lock()
         self._next: Judge | None = None
+        self._replaced: Judge | None = None
+        self._suspect: Judge | None = None
+        self._reloaded: set[int] = set()
         self._judge = self._load(self._active())
         self._refused: int | None = None
         self._stop = threading.Event()
@@ -110,21 +137,34 @@ class ActiveJudges:
 
     def current(self) -> Judge | None:
         """Return the judge in force, changing over if a new one is ready. Called between parts."""
+        if self._replaced is not None:
+            self._replaced.runtime.close()
+            self._replaced = None
         with self._handover:
             following, self._next = self._next, None
         if following is not None:
-            replaced, self._judge = self._judge, following
+            self._replaced, self._judge = self._judge, following
             log.info("changeover", product=self._product, model=following.model_id[:12],
                      recipe_id=following.recipe_id)  # fmt: skip
-            if replaced is not None:
-                replaced.runtime.close()
         return self._judge
+
+    def reload(self, judge: Judge) -> None:
+        """Have the watching thread make a judge ready anew, unless that was tried before."""
+        if judge.activation_id in self._reloaded:
+            log.error("the model stays out of service; activate one, or start the station again",
+                      product=self._product, model=judge.model_id[:12])  # fmt: skip
+            return
+        self._reloaded.add(judge.activation_id)
+        if judge.fingerprint is not None:
+            Proofs(self._home).forget(judge.fingerprint)
+        with self._handover:
+            self._suspect = judge
 
     def close(self) -> None:
         """Stop following and release the runtimes."""
         self._stop.set()
         self._thread.join(timeout=60)
-        for judge in (self._judge, self._next):
+        for judge in (self._replaced, self._judge, self._next):
             if judge is not None:
                 judge.runtime.close()
 
@@ -146,9 +186,7 @@ class ActiveJudges:
 
     def _look(self) -> None:
         latest = self._active()
-        judge = self._next or self._judge
-        known = None if judge is None else judge.activation_id
-        if latest is None or latest.activation_id in {known, self._refused}:
+        if latest is None or not self._is_wanted(latest):
             return
         try:
             ready = self._load(latest)
@@ -161,3 +199,13 @@ class ActiveJudges:
             overtaken, self._next = self._next, ready
         if overtaken is not None:
             overtaken.runtime.close()
+
+    def _is_wanted(self, latest: Active) -> bool:
+        """Return whether a judge is to be made ready: for a new activation, or anew for a suspect one."""
+        with self._handover:
+            suspect, self._suspect = self._suspect, None
+            judge = self._next or self._judge
+        if suspect is not None and suspect.activation_id == latest.activation_id:
+            return True
+        known = None if judge is None else judge.activation_id
+        return latest.activation_id not in {known, self._refused}

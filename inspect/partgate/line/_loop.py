@@ -19,6 +19,7 @@ from partgate.line._judge import Judge, Judges
 from partgate.line._outputs import Output
 from partgate.line._part import Decision, Outcome, Reason, Trigger
 from partgate.line._triggers import TriggerSource
+from partgate.line._watch import GoldenWatch
 from partgate.records import ClosedPart, OpenPart, RecordedFrame, Recorder, new_id
 from partgate_cameras import Camera, CameraError, Frame, ImageError
 
@@ -44,9 +45,21 @@ class Line:
         recorder: Recorder,
         output: Output,
         product: str | None,
+        watch: GoldenWatch | None = None,
     ) -> None:
+        """Assemble a line.
+
+        Args:
+            cameras: opened, and closed by the caller.
+            triggers: when a part comes.
+            judges: who judges it.
+            recorder: where its row goes.
+            output: where its verdict goes.
+            product: of the parts; None where images are collected.
+            watch: asks golden frames between parts; None never does.
+        """
         self._cameras, self._triggers, self._judges = tuple(cameras), triggers, judges
-        self._recorder, self._output, self._product = recorder, output, product
+        self._recorder, self._output, self._product, self._watch = recorder, output, product, watch
 
     def run(
         self,
@@ -67,7 +80,11 @@ class Line:
             if trigger is None:
                 break
             on_outcome(self._take(trigger))
+            if self._watch is not None:
+                self._watch.part_done(trigger.trigger_id)
             done += 1
+        if self._watch is not None:
+            self._watch.check()  # of the last parts, too, it is known that the model was right
         return done
 
     def _exhausted(self) -> bool:
@@ -75,6 +92,8 @@ class Line:
 
     def _take(self, trigger: Trigger) -> Outcome:
         judge = self._judges.current()
+        if self._watch is not None:
+            self._watch.take_up(judge, trigger.trigger_id)
         part = _opened(trigger, judge, self._product)
         durable = self._recorder.open_part(part)
         deadline_ms = judge.recipe.deadline_ms if judge else DEADLINE_WITHOUT_RECIPE_MS
@@ -103,6 +122,9 @@ class Line:
             except (CameraError, ImageError) as error:
                 log.warning("no frame", camera=camera.camera_id, error=str(error))
                 return tuple(JudgedFrame(frame=frame) for frame in frames), camera_decision(error)
+        if self._watch is not None and (why := self._watch.why) is not None:
+            unjudged = tuple(JudgedFrame(frame=frame) for frame in frames)
+            return unjudged, Decision.undecided(Reason.MODEL_SUSPECT, why)
         return judge_frames(judge, frames)
 
     def _finish(

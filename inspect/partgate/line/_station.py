@@ -2,7 +2,8 @@
 
 import contextlib
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 
 import structlog
@@ -12,8 +13,19 @@ from partgate.line._loop import Line
 from partgate.line._outputs import NoOutput
 from partgate.line._part import Outcome
 from partgate.line._triggers import make_trigger_source
-from partgate.records import Balance, Database, Home, ImageStore, Recorder, balance
-from partgate_cameras import Camera, make_camera
+from partgate.line._watch import GoldenWatch
+from partgate.records import (
+    Audit,
+    Balance,
+    Database,
+    Home,
+    ImageStore,
+    Recorder,
+    SuspectParts,
+    balance,
+    flag_suspects,
+)
+from partgate_cameras import Camera, ProcessCamera
 from partgate_station import StationConfig
 
 log = structlog.get_logger(__name__)
@@ -64,8 +76,10 @@ def _run_line(
 ) -> int:
     with contextlib.ExitStack() as stack:
         recorder = stack.enter_context(_recording(config, home, database))
-        judges = stack.enter_context(_judging(config, home, database))
         cameras = stack.enter_context(_cameras(config, start_at=recorder.next_trigger_id() - 1))
+        judges = stack.enter_context(_judging(config, home, database))
+        for camera in cameras:
+            camera.open()
         line = Line(
             cameras=cameras,
             triggers=make_trigger_source(config.trigger),
@@ -73,9 +87,26 @@ def _run_line(
             recorder=recorder,
             output=NoOutput(),
             product=config.product,
+            watch=GoldenWatch(
+                station_id=config.station_id,
+                every_parts=config.golden_every_parts,
+                flag=lambda found: _flag(database, found),
+                reload=judges.reload,
+            ),
         )
         log.info("station ready", station=config.station_id, product=config.product)
         return line.run(stop, parts=parts, on_outcome=on_outcome)
+
+
+def _flag(database: Database, found: SuspectParts) -> None:
+    """Have the suspect parts named in the audit trail; the line does not wait for the disk."""
+
+    def tell(done: Future[Audit]) -> None:
+        if (error := done.exception()) is not None:
+            log.error("suspect parts could not be flagged", error=str(error), first=found.first_trigger_id,
+                      last=found.last_trigger_id)  # fmt: skip
+
+    database.write(lambda session: flag_suspects(session, found)).add_done_callback(tell)
 
 
 @contextlib.contextmanager
@@ -104,12 +135,11 @@ def _judging(config: StationConfig, home: Home, database: Database) -> Iterator[
 
 
 @contextlib.contextmanager
-def _cameras(config: StationConfig, *, start_at: int) -> Iterator[list[Camera]]:
+def _cameras(config: StationConfig, *, start_at: int) -> Iterator[Sequence[Camera]]:
+    """Start the cameras' processes (docs/decisions/0008), to be opened when the model is loaded."""
     with contextlib.ExitStack() as stack:
-        cameras = []
-        for camera_config in config.cameras:
-            camera = make_camera(camera_config, start_at=start_at)
+        cameras = [ProcessCamera(camera, start_at=start_at) for camera in config.cameras]
+        for camera in cameras:
             stack.callback(camera.close)
-            camera.open()
-            cameras.append(camera)
+            camera.start()
         yield cameras

@@ -22,7 +22,9 @@ from partgate.records._errors import (
 )
 from partgate.records._home import Home
 from partgate.records._images import ImageStore
+from partgate.records._keys import Keys, TrustedKey
 from partgate.records._parts import ClosedPart, OpenPart, RecordedFrame
+from partgate.records._proofs import Proofs
 from partgate.records._recorder import Recorder
 from partgate.records._registry import (
     Active,
@@ -37,6 +39,7 @@ from partgate.records._registry import (
     read_recipe,
     rollback,
 )
+from partgate.records._suspects import SuspectParts, flag_suspects, suspects
 from partgate.records._tables import (
     Activation,
     Audit,
@@ -72,12 +75,14 @@ __all__ = [
     "ImageMissing",
     "ImageState",
     "ImageStore",
+    "Keys",
     "LearnedImage",
     "LoginSession",
     "Model",
     "OpenPart",
     "Part",
     "PartNotOpen",
+    "Proofs",
     "Recipe",
     "RecordedFrame",
     "Recorder",
@@ -96,6 +101,8 @@ __all__ = [
     "StoreNewer",
     "StoreNotLocal",
     "StoreUnwritable",
+    "SuspectParts",
+    "TrustedKey",
     "User",
     "UtcDateTime",
     "activate",
@@ -105,12 +112,14 @@ __all__ = [
     "add_station",
     "audit",
     "balance",
+    "flag_suspects",
     "latest_recipe",
     "metadata",
     "models",
     "new_id",
     "read_recipe",
     "rollback",
+    "suspects",
     "utc_now",
     "verify_audit",
 ]

@@ -75,6 +75,16 @@ class Home:
         """Engines: graphs compiled for this machine. May be deleted at any time."""
         return self.path / "graphs"
 
+    @property
+    def keys_path(self) -> Path:
+        """The signing key, and those of the signers that are trusted."""
+        return self.path / "keys"
+
+    @property
+    def parity_path(self) -> Path:
+        """What came of golden frames on this machine. May be deleted at any time: it is found again."""
+        return self.path / "parity"
+
     @contextlib.contextmanager
     def lock(self, name: str, *, timeout_s: float = 0.0) -> Iterator[None]:
         """Hold a named lock of this home; the kernel lets go of it when the process ends.

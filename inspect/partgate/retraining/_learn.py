@@ -6,7 +6,17 @@ from typing import Any
 
 from sqlmodel import Session
 
-from partgate.records import Database, Home, ImageStore, LearnedImage, activate, active, add_model, add_recipe
+from partgate.records import (
+    Database,
+    Home,
+    ImageStore,
+    Keys,
+    LearnedImage,
+    activate,
+    active,
+    add_model,
+    add_recipe,
+)
 from partgate.retraining._images import keep_snapshot
 from partgate.retraining._scores import score_images
 from partgate_engines import Bundle
@@ -55,7 +65,13 @@ def learn_product(
     learned = learn(
         good, settings=settings, regions=recipe.regions, graphs=home.graphs_path, progress=progress
     )
-    bundle = learned.save(home.bundles_path, product=product)
+    bundle = learned.save(
+        home.bundles_path,
+        product=product,
+        signer=Keys(home).signer(),
+        good=good,
+        weights=settings.weights,
+    )
     full_recipe = Recipe(product=product, thresholds=learned.calibration.thresholds, **_settings_of(recipe))
     report = learned_report(learned, bundle, full_recipe, defective, progress)
     snapshot = keep_snapshot(ImageStore(home), good, defective)

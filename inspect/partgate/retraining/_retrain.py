@@ -14,6 +14,7 @@ from partgate.records import (
     Home,
     ImageState,
     ImageStore,
+    Keys,
     LearnedImage,
     Part,
     Review,
@@ -76,7 +77,7 @@ def retrain_product(
         StoreError: the product has no active model.
         DataError: no part was overturned since the active model was made.
     """
-    images = ImageStore(home)
+    images, keys = ImageStore(home), Keys(home)
     with database.read() as session:
         current = active(session, product)
         if current is None:
@@ -88,17 +89,11 @@ def retrain_product(
     fresh = _overturned(reviewed, snapshot)
     if not fresh:
         raise DataError(_nothing_to_learn(product, reviewed))
-    bundle = Bundle.open(home.bundles_path / current.model_id)
-    learned = update(
-        bundle,
-        good=good_images(images, snapshot),
-        added=[
-            GoodImage(pixels=images.get(f.image_sha256), origin=f"{PART_ORIGIN}{f.part_id}") for f in fresh
-        ],
-        regions=current.recipe.regions,
-        progress=progress,
-    )
-    candidate = learned.save(home.bundles_path, product=product)
+    bundle = Bundle.open(home.bundles_path / current.model_id, trusted=keys.trusted())
+    good = good_images(images, snapshot)
+    added = [GoodImage(pixels=images.get(f.image_sha256), origin=f"{PART_ORIGIN}{f.part_id}") for f in fresh]
+    learned = update(bundle, good=good, added=added, regions=current.recipe.regions, progress=progress)
+    candidate = learned.save(home.bundles_path, product=product, signer=keys.signer(), good=(*good, *added))
     recipe = current.recipe.model_copy(update={"thresholds": learned.calibration.thresholds})
     entries = _with_added(snapshot, fresh)
     report = {

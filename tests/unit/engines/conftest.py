@@ -1,5 +1,6 @@
 """Small parts, one graph for all tests, and a product learned on it."""
 
+import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from partgate_engines import Bundle
+from partgate_engines import Bundle, Signer, TrustedSigners
 from partgate_engines.anomaly import GoodImage, Learned, LearnSettings, learn
 
 Pixels = NDArray[np.uint8]
@@ -67,7 +68,29 @@ def learned(good: Sequence[GoodImage], graphs: Path, settings: LearnSettings) ->
     return learn(good, settings=settings, graphs=graphs)
 
 
+@pytest.fixture(scope="session")
+def signer() -> Signer:
+    """Who signs the bundles of the tests."""
+    return Signer.new(name="trainer-1")
+
+
+@pytest.fixture(scope="session")
+def trusted(signer: Signer) -> TrustedSigners:
+    """Trusts that signer alone."""
+    return TrustedSigners.only(signer)
+
+
+@pytest.fixture(scope="session")
+def saved(
+    learned: Learned, good: Sequence[GoodImage], signer: Signer, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """The folder of the bundle of what was learned; not to be changed."""
+    folder = tmp_path_factory.mktemp("saved")
+    return learned.save(folder, product="weave", signer=signer, good=good).folder
+
+
 @pytest.fixture
-def bundle(learned: Learned, tmp_path: Path) -> Bundle:
+def bundle(saved: Path, trusted: TrustedSigners, tmp_path: Path) -> Bundle:
     """A bundle of its own for every test, so that it may be damaged."""
-    return learned.save(tmp_path / "bundles", product="weave")
+    copy = shutil.copytree(saved, tmp_path / "bundles" / saved.name)
+    return Bundle.open(copy, trusted=trusted)

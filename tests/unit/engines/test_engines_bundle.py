@@ -1,13 +1,22 @@
 import json
 import pickle
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from partgate_engines import Bundle, BundleMissing, BundleNotWritten, BundleRefused, MemoryBank
-from partgate_engines.anomaly import Learned
+from partgate_engines import (
+    Bundle,
+    BundleMissing,
+    BundleNotWritten,
+    BundleRefused,
+    MemoryBank,
+    Signer,
+    TrustedSigners,
+)
+from partgate_engines.anomaly import GoodImage, Learned
 
 
 def plain_copy(bundle: Bundle, folder: Path) -> Path:
@@ -16,8 +25,10 @@ def plain_copy(bundle: Bundle, folder: Path) -> Path:
     return folder
 
 
-def test_a_saved_bundle_opens_and_says_what_was_learned(bundle: Bundle, learned: Learned) -> None:
-    opened = Bundle.open(bundle.folder)
+def test_a_saved_bundle_opens_and_says_what_was_learned(
+    bundle: Bundle, learned: Learned, trusted: TrustedSigners
+) -> None:
+    opened = Bundle.open(bundle.folder, trusted=trusted)
     assert opened == bundle
     assert opened.folder.name == opened.id
     assert opened.manifest.product == "weave"
@@ -29,9 +40,12 @@ def test_a_saved_bundle_opens_and_says_what_was_learned(bundle: Bundle, learned:
     assert not opened.bank().rows.flags.writeable
 
 
-def test_saving_twice_gives_the_same_bundle(bundle: Bundle, learned: Learned) -> None:
+def test_saving_twice_gives_the_same_bundle(
+    bundle: Bundle, learned: Learned, good: Sequence[GoodImage], signer: Signer
+) -> None:
     before = sorted(path.name for path in bundle.folder.parent.iterdir())
-    assert learned.save(bundle.folder.parent, product="weave").id == bundle.id
+    again = learned.save(bundle.folder.parent, product="weave", signer=signer, good=good)
+    assert again.id == bundle.id
     assert sorted(path.name for path in bundle.folder.parent.iterdir()) == before == [bundle.id]
 
 
@@ -39,15 +53,18 @@ def test_another_product_is_another_bundle(bundle: Bundle, learned: Learned) -> 
     assert learned.save(bundle.folder.parent, product="other").id != bundle.id
 
 
-@pytest.mark.parametrize("name", ["graph.onnx", "bank.safetensors", "manifest.json"])
-def test_one_changed_byte_is_found(name: str, bundle: Bundle) -> None:
+FILES = ["graph.onnx", "bank.safetensors", "golden.safetensors", "manifest.json"]
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_one_changed_byte_is_found(name: str, bundle: Bundle, trusted: TrustedSigners) -> None:
     path = bundle.folder / name
     raw = bytearray(path.read_bytes())
     raw[len(raw) // 2] ^= 1
     path.unlink()  # the graph may be linked to the folder of graphs
     path.write_bytes(raw)
     with pytest.raises(BundleRefused, match=f"{name}: changed"):
-        Bundle.open(bundle.folder)
+        Bundle.open(bundle.folder, trusted=trusted)
 
 
 def test_a_bank_that_changes_after_opening_is_found(bundle: Bundle) -> None:
@@ -56,36 +73,36 @@ def test_a_bank_that_changes_after_opening_is_found(bundle: Bundle) -> None:
         bundle.bank()
 
 
-@pytest.mark.parametrize("name", ["graph.onnx", "bank.safetensors", "manifest.json"])
+@pytest.mark.parametrize("name", FILES)
 def test_a_missing_file_is_named(name: str, bundle: Bundle) -> None:
     (bundle.folder / name).unlink()
     with pytest.raises(BundleMissing, match=name):
-        Bundle.open(bundle.folder)
+        Bundle.open(bundle.folder, trusted=None)
 
 
 def test_a_missing_folder_is_named(tmp_path: Path) -> None:
     with pytest.raises(BundleMissing, match="nowhere"):
-        Bundle.open(tmp_path / "nowhere")
+        Bundle.open(tmp_path / "nowhere", trusted=None)
 
 
 def test_a_file_too_many_is_refused(bundle: Bundle) -> None:
     (bundle.folder / "notes.txt").write_text("hello")
     with pytest.raises(BundleRefused, match=r"notes\.txt: refused"):
-        Bundle.open(bundle.folder)
+        Bundle.open(bundle.folder, trusted=None)
 
 
 def test_a_link_is_refused(bundle: Bundle, tmp_path: Path) -> None:
     shutil.move(bundle.folder / "graph.onnx", tmp_path / "elsewhere.onnx")
     (bundle.folder / "graph.onnx").symlink_to(tmp_path / "elsewhere.onnx")
     with pytest.raises(BundleRefused, match="not links"):
-        Bundle.open(bundle.folder)
+        Bundle.open(bundle.folder, trusted=None)
 
 
 @pytest.mark.parametrize("name", ["model.pt", "model.ckpt", "model.PKL", "model.joblib", "model.pth"])
 def test_a_pickle_given_as_model_is_refused_by_name(name: str, tmp_path: Path) -> None:
     (tmp_path / name).write_bytes(b"no pickle at all")
     with pytest.raises(BundleRefused, match="can run code") as refused:
-        Bundle.open(tmp_path / name)
+        Bundle.open(tmp_path / name, trusted=None)
     assert refused.value.exit_code == 65
 
 
@@ -109,17 +126,17 @@ def test_a_pickle_under_another_name_is_refused_unopened(
     path.unlink(missing_ok=True)
     path.write_bytes(pickle.dumps(Bomb(trap), protocol=protocol))
     with pytest.raises(BundleRefused, match="can run code"):
-        Bundle.open(bundle.folder)
+        Bundle.open(bundle.folder, trusted=None)
     assert not trap.exists()
 
 
 def test_a_bundle_of_a_later_format_is_refused(bundle: Bundle, tmp_path: Path) -> None:
     folder = plain_copy(bundle, tmp_path / "later")
     manifest = json.loads((folder / "manifest.json").read_text())
-    manifest["format"] = 2
+    manifest["format"] = 3
     (folder / "manifest.json").write_text(json.dumps(manifest))
-    with pytest.raises(BundleRefused, match="format 2; this partgate reads format 1"):
-        Bundle.open(folder)
+    with pytest.raises(BundleRefused, match="format 3; this partgate reads format 2"):
+        Bundle.open(folder, trusted=None)
 
 
 @pytest.mark.parametrize(
@@ -138,15 +155,15 @@ def test_a_manifest_that_does_not_fit_its_bank_is_refused(
     manifest[field] = value
     (folder / "manifest.json").write_text(json.dumps(manifest))
     with pytest.raises(BundleRefused, match=message):
-        Bundle.open(folder).bank()
+        Bundle.open(folder, trusted=None).bank()
 
 
-@pytest.mark.parametrize("raw", [b"", b"{", b"[]", b'{"format": 1}', b"\xff\xfe"])
+@pytest.mark.parametrize("raw", [b"", b"{", b"[]", b'{"format": 2}', b"\xff\xfe"])
 def test_a_manifest_that_is_none_is_refused(raw: bytes, bundle: Bundle, tmp_path: Path) -> None:
     folder = plain_copy(bundle, tmp_path / "broken")
     (folder / "manifest.json").write_bytes(raw)
     with pytest.raises(BundleRefused, match=r"manifest\.json"):
-        Bundle.open(folder)
+        Bundle.open(folder, trusted=None)
 
 
 def test_a_bank_that_is_not_finite_is_refused() -> None:
@@ -173,4 +190,4 @@ def test_a_graph_that_changed_since_learning_is_not_saved(learned: Learned, tmp_
     other.write_bytes(b"other")
     with pytest.raises(GraphRefused, match="changed since"):
         replace(learned, graph=other).save(tmp_path / "bundles", product="weave")
-    assert list((tmp_path / "bundles").iterdir()) == []
+    assert not (tmp_path / "bundles").exists()

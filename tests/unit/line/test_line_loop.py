@@ -33,7 +33,7 @@ from partgate.records import (
 )
 from partgate_cameras import CameraError, FrameTimeout, ImageError
 from partgate_cameras import Frame as CameraFrame
-from partgate_engines import AnomalyResult
+from partgate_engines import AnomalyResult, DeviceFailed
 from partgate_station import Recipe, Region, Thresholds, Verdict
 
 IMAGE = np.full((16, 24), 100, np.uint8)
@@ -93,6 +93,8 @@ class OneJudge:
 
     def current(self) -> Judge:
         return self.judge
+
+    def reload(self, judge: Judge) -> None: ...
 
     def close(self) -> None: ...
 
@@ -287,6 +289,18 @@ def test_a_bug_in_the_model_stops_the_line_with_the_part_closed(database: Databa
         assert row.verdict is Verdict.UNDECIDED
         assert (row.reason or "").startswith("STATION_FAULT")
         assert balance(session).balanced
+
+
+def test_a_device_that_answers_wrongly_ends_the_station(database: Database, tmp_path: Path) -> None:
+    def poisoned(frame: NDArray[np.uint8]) -> float:
+        raise DeviceFailed("GPU: an illegal memory access was encountered; this process must end")
+
+    with pytest.raises(DeviceFailed) as failed:
+        run(database, tmp_path, [ScriptedCamera([IMAGE, IMAGE])], judged_by(poisoned))
+    assert failed.value.exit_code == 70
+    with database.read() as session:
+        (row,) = session.exec(select(Part)).all()
+        assert row.verdict is Verdict.UNDECIDED
 
 
 class NeverDurable(Recorder):

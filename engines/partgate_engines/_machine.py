@@ -1,0 +1,97 @@
+"""What a model runs on here: the facts that a proof of parity holds for, and for no others."""
+
+import hashlib
+import json
+import platform
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+from pydantic import BaseModel, ConfigDict
+
+from partgate_engines._bundle import Bundle
+from partgate_engines._runtime import Runtime
+
+FULL_PRECISIONS = frozenset(("f32", "fp32"))
+"""What OpenVINO and TensorRT call float32."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RuntimeFacts:
+    """What a runtime says of itself."""
+
+    device: str
+    """The processor's or graphics card's name."""
+
+    driver: str
+    """The version of the device's driver; empty where there is none."""
+
+    version: str
+    """Of the runtime's library."""
+
+    precision: str
+    """`f32` or `fp32` promise float32 from end to end; any other is held to a reduced one's bounds."""
+
+
+@runtime_checkable
+class DescribedRuntime(Runtime, Protocol):
+    """A runtime that knows what it runs on."""
+
+    @property
+    def facts(self) -> RuntimeFacts:
+        """What it runs on, and how exactly it counts."""
+
+
+class Fingerprint(BaseModel):
+    """Model, runtime and machine: a proof of parity holds for one of these."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    device: str
+    driver: str
+    runtime: str
+    runtime_version: str
+    precision: str
+    bundle: str
+    graph_sha256: str
+    bank_sha256: str
+    golden_sha256: str
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of all of it, 64 hex digits."""
+        return hashlib.sha256(json.dumps(self.model_dump(), sort_keys=True).encode()).hexdigest()
+
+
+def fingerprint_of(bundle: Bundle, runtime: Runtime) -> Fingerprint:
+    """Return what a proof of parity of this bundle in this runtime, here and now, holds for."""
+    facts = runtime.facts if isinstance(runtime, DescribedRuntime) else _unknown(runtime)
+    manifest = bundle.manifest
+    return Fingerprint(
+        device=facts.device,
+        driver=facts.driver,
+        runtime=runtime.name,
+        runtime_version=facts.version,
+        precision=facts.precision,
+        bundle=bundle.id,
+        graph_sha256=manifest.graph_sha256,
+        bank_sha256=manifest.bank_sha256,
+        golden_sha256=manifest.golden.sha256,
+    )
+
+
+def _unknown(runtime: Runtime) -> RuntimeFacts:
+    """Hold a runtime that says nothing of itself to the strictest bounds."""
+    return RuntimeFacts(device=processor_name(), driver="", version=type(runtime).__name__, precision="f32")
+
+
+@cache
+def processor_name() -> str:
+    """Return the processor's name, as Linux gives it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        lines = []
+    named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(named, "") or platform.processor() or platform.machine()

@@ -1,0 +1,274 @@
+"""The parity gate: golden frames must get from a runtime here what the bundle says of them."""
+
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import AwareDatetime, BaseModel, ConfigDict
+
+from partgate_engines._bundle import Bundle
+from partgate_engines._errors import ParityFailed
+from partgate_engines._golden import GoldenFrame
+from partgate_engines._machine import FULL_PRECISIONS, Fingerprint, fingerprint_of
+from partgate_engines._runtime import AnomalyResult, Runtime
+from partgate_station import PartgateError, Thresholds, Verdict
+
+LARGEST_DIFFERENCE = 1e-3
+"""Of a score or map, in parts of its scale: what float32 may differ by. OpenVINO differs from torch by
+less than 1e-5; the rest is for other libraries and processors."""
+
+LEAST_RANK_CORRELATION = 0.999
+"""What a reduced precision must keep of the order of all patches of all golden frames."""
+
+# Distances below this share of `review` count as equal when patches are ranked: there rounding alone
+# decides, and the patches of images that the bank holds whole lie there.
+_RANKED_FROM = 0.05
+_TINY = 1e-12
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
+
+
+class FrameParity(_Model):
+    """One golden frame: what was expected and what came."""
+
+    name: str
+    reference: float
+    """The score that the bundle says."""
+
+    here: float | None
+    """The score that the runtime gave; None if it gave none, or no number."""
+
+    score_difference: float | None
+    """Between the two, in parts of the larger of the reference and `review`."""
+
+    map_difference: float | None
+    """The largest of any patch, in parts of the larger of the map's highest value and `review`, from the
+    squares of the distances."""
+
+    expected: Verdict
+    verdict: Verdict
+    problem: str | None = None
+    """Why the runtime gave nothing."""
+
+    @property
+    def flipped(self) -> bool:
+        """Whether the verdict is another one than expected."""
+        return self.expected is not self.verdict
+
+
+class ParityReport(_Model):
+    """What came of a bundle's golden frames in one runtime on one machine."""
+
+    fingerprint: Fingerprint
+    references: str
+    """What the expected scores and maps were computed with."""
+
+    bound: str
+    """What had to be kept, in words."""
+
+    frames: tuple[FrameParity, ...]
+    rank_correlation: float | None
+    """Spearman's, over all patches of all golden frames; None if a map is missing or not finite."""
+
+    problems: tuple[str, ...]
+    """What was not kept; empty if the runtime may judge."""
+
+    at: AwareDatetime
+    seconds: float
+
+    @property
+    def passed(self) -> bool:
+        """Whether the runtime may judge parts with this bundle on this machine."""
+        return not self.problems
+
+    @property
+    def flips(self) -> int:
+        """How many verdicts are other ones than expected."""
+        return sum(frame.flipped for frame in self.frames)
+
+    def require(self) -> None:
+        """Go on only if the runtime may judge.
+
+        Raises:
+            ParityFailed: names what was not kept.
+        """
+        if self.problems:
+            raise ParityFailed(
+                f"bundle {self.fingerprint.bundle[:12]} in runtime {self.fingerprint.runtime}"
+                f" ({self.fingerprint.precision}) on {self.fingerprint.device}: not what {self.references}"
+                f" says: {'; '.join(self.problems)}. `partgate models verify` shows every frame"
+            )
+
+
+def verify_parity(
+    bundle: Bundle, runtime: Runtime, golden: Sequence[GoldenFrame] | None = None, *, references: str = ""
+) -> ParityReport:
+    """Judge golden frames and compare: the gate that every runtime passes before it judges parts.
+
+    In float32 no score and no map may differ by more than a thousandth of its scale; in a reduced
+    precision the order of all patches must be kept (Spearman's rank correlation, 0.999). In either no
+    verdict at the bundle's thresholds may be another one. Nothing that a runtime does ends this with
+    an error: a frame that it refuses is a problem in the report.
+
+    Args:
+        bundle: whose thresholds, regions and, by default, golden frames count.
+        runtime: opened with this bundle, in this thread.
+        golden: other frames or references than the bundle's.
+        references: what those were computed with.
+    """
+    started_s = time.perf_counter()
+    manifest = bundle.manifest
+    frames = bundle.golden() if golden is None else tuple(golden)
+    thresholds = manifest.calibration.thresholds
+    fingerprint = fingerprint_of(bundle, runtime)
+    results = [_judged(runtime, bundle, frame) for frame in frames]
+    compared = tuple(
+        _compare(frame, result, thresholds) for frame, result in zip(frames, results, strict=True)
+    )
+    correlation = _rank_correlation(frames, results, floor=_RANKED_FROM * thresholds.review)
+    is_full = fingerprint.precision in FULL_PRECISIONS
+    return ParityReport(
+        fingerprint=fingerprint,
+        references=references or manifest.golden.references,
+        bound=_FULL_BOUND if is_full else _REDUCED_BOUND,
+        frames=compared,
+        rank_correlation=correlation,
+        problems=_frame_problems(compared, is_full=is_full) + _order_problems(correlation, is_full=is_full),
+        at=datetime.now(UTC),
+        seconds=round(time.perf_counter() - started_s, 3),
+    )
+
+
+def disagreement(golden: GoldenFrame, result: AnomalyResult, thresholds: Thresholds) -> str | None:
+    """Return how a result differs from what is known of a golden frame by more than rounding; None if not.
+
+    For one frame of a runtime against its own earlier answers, in whatever precision: those repeat.
+    """
+    compared = _compare(golden, result, thresholds)
+    return next(iter(_frame_problems((compared,), is_full=True)), None)
+
+
+_FULL_BOUND = f"scores and maps within {LARGEST_DIFFERENCE:g} of their scale, no other verdict"
+_REDUCED_BOUND = f"rank correlation of all patches at least {LEAST_RANK_CORRELATION:g}, no other verdict"
+
+
+def _judged(runtime: Runtime, bundle: Bundle, frame: GoldenFrame) -> AnomalyResult | str:
+    try:
+        return runtime.judge(frame.pixels, bundle.manifest.regions)
+    except PartgateError as error:
+        return str(error)
+
+
+def _compare(frame: GoldenFrame, result: AnomalyResult | str, thresholds: Thresholds) -> FrameParity:
+    expected = thresholds.verdict(frame.score)
+    if isinstance(result, str):
+        return FrameParity(
+            name=frame.name, reference=frame.score, here=None, score_difference=None, map_difference=None,
+            expected=expected, verdict=Verdict.UNDECIDED, problem=result,
+        )  # fmt: skip
+    return FrameParity(
+        name=frame.name,
+        reference=frame.score,
+        here=result.score if np.isfinite(result.score) else None,
+        score_difference=_score_difference(frame.score, result.score, thresholds),
+        map_difference=_map_difference(frame.anomaly_map, result.anomaly_map, thresholds),
+        expected=expected,
+        verdict=thresholds.verdict(result.score),
+    )
+
+
+def _score_difference(reference: float, here: float, thresholds: Thresholds) -> float | None:
+    """Return the difference in parts of the scale, which is never below `review`."""
+    if not np.isfinite(here):
+        return None
+    return abs(here - reference) / max(abs(reference), abs(thresholds.review), _TINY)
+
+
+def _map_difference(
+    reference: NDArray[np.float32], here: NDArray[np.float32], thresholds: Thresholds
+) -> float | None:
+    """Return the largest difference of squared distances, in parts of twice the scale's square.
+
+    Squares are what a runtime adds up: its rounding is the same for all of them, and at the scale this
+    is the difference of the distances themselves. Of a patch that the bank holds nothing but rounding
+    is left, and its root is a thousand times larger: 0.03 where `review` is 27, which decides nothing.
+    """
+    if reference.shape != here.shape or not np.isfinite(here).all():
+        return None
+    scale = max(float(reference.max()), abs(thresholds.review), _TINY)
+    squares = [np.square(distances, dtype=np.float64) for distances in (reference, here)]
+    return float(np.abs(squares[1] - squares[0]).max()) / (2 * scale**2)
+
+
+def _frame_problems(frames: Sequence[FrameParity], *, is_full: bool) -> tuple[str, ...]:
+    return tuple(problem for frame in frames if (problem := _frame_problem(frame, is_full=is_full)))
+
+
+def _frame_problem(frame: FrameParity, *, is_full: bool) -> str | None:
+    if frame.problem is not None:
+        return f"{frame.name}: {frame.problem}"
+    if frame.here is None:
+        return f"{frame.name}: the score is not a number"
+    if frame.map_difference is None or frame.score_difference is None:
+        return f"{frame.name}: the map has another shape, or values that are not numbers"
+    if frame.flipped:
+        return (
+            f"{frame.name}: {frame.verdict.value} at {frame.here:.6g},"
+            f" expected {frame.expected.value} at {frame.reference:.6g}"
+        )
+    if is_full and max(frame.score_difference, frame.map_difference) > LARGEST_DIFFERENCE:
+        return (
+            f"{frame.name}: the score is {frame.here:.6g}, expected {frame.reference:.6g}; the map differs by"
+            f" {frame.map_difference:.2g} of its scale"
+        )
+    return None
+
+
+def _order_problems(correlation: float | None, *, is_full: bool) -> tuple[str, ...]:
+    if is_full or (correlation is not None and correlation >= LEAST_RANK_CORRELATION):
+        return ()
+    found = "none" if correlation is None else f"{correlation:.5f}"
+    return (f"rank correlation {found}, at least {LEAST_RANK_CORRELATION:g} is needed",)
+
+
+def _rank_correlation(
+    frames: Sequence[GoldenFrame], results: Sequence[AnomalyResult | str], *, floor: float
+) -> float | None:
+    maps = [result.anomaly_map for result in results if not isinstance(result, str)]
+    if len(maps) < len(frames) or any(
+        frame.anomaly_map.shape != found.shape for frame, found in zip(frames, maps, strict=True)
+    ):
+        return None
+    reference = np.concatenate([frame.anomaly_map.ravel() for frame in frames])
+    here = np.concatenate([found.ravel() for found in maps])
+    if not np.isfinite(here).all():
+        return None
+    return spearman(np.maximum(reference, floor), np.maximum(here, floor))
+
+
+def spearman(first: NDArray[np.floating], second: NDArray[np.floating]) -> float:
+    """Return Spearman's rank correlation of two arrays; equal values share their ranks' mean.
+
+    Args:
+        first: (n,) finite.
+        second: (n,) finite.
+
+    Returns:
+        -1 to 1; where one array has no order, 1 if the other has none either, else 0.
+    """
+    ranks = [_ranks(values) for values in (first, second)]
+    spread = [float(np.ptp(rank)) for rank in ranks]
+    if not all(spread):
+        return 0.0 if any(spread) else 1.0
+    return float(np.corrcoef(ranks[0], ranks[1])[0, 1])
+
+
+def _ranks(values: NDArray[np.floating]) -> NDArray[np.float64]:
+    _, position, counts = np.unique(values, return_inverse=True, return_counts=True)
+    last = np.cumsum(counts)
+    mean: NDArray[np.float64] = (last - (counts - 1) / 2)[position]
+    return mean

@@ -1,0 +1,160 @@
+"""What golden frames should get: by torch where it is at hand, else by OpenVINO in float32."""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from partgate_engines._bundle import Bundle
+from partgate_engines._errors import TrainingUnavailable, WeightsRefused
+from partgate_engines._golden import GoldenFrame
+from partgate_engines._openvino import OpenVinoGraph
+from partgate_engines._placement import Grid, Placement, place
+from partgate_engines._runtime import with_channels
+from partgate_engines.anomaly._graphs import SCORED_SHARE
+from partgate_engines.anomaly._versions import version_of
+from partgate_engines.anomaly._weights import find_weights
+from partgate_station import Region
+
+Answer = tuple[float, NDArray[np.float32]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reference:
+    """What computes references, and its name and version."""
+
+    name: str
+    bank: NDArray[np.float32]
+    """(k, d + 1) float32, as the graph takes it."""
+
+    size_px: int
+    grid: Grid
+    regions: tuple[Region, ...]
+    graph: Any
+    """`OpenVinoGraph`, or a `PatchGraph` in torch."""
+
+    def judge(self, pixels: NDArray[np.uint8]) -> Answer:
+        """Return the score and the (gh, gw) map of a frame, (h, w) or (h, w, c) uint8."""
+        frame = with_channels(pixels)
+        placement = place(
+            height_px=frame.shape[0],
+            width_px=frame.shape[1],
+            regions=self.regions,
+            size_px=self.size_px,
+            grid=self.grid,
+        )
+        if isinstance(self.graph, OpenVinoGraph):
+            return self.graph.run(frame, placement)
+        return _by_torch(self.graph, frame, placement, self.bank)
+
+
+def was_exported_here() -> bool:
+    """Return whether this process has imported torch already, to export a graph.
+
+    Ten seconds of importing torch are not spent on references alone.
+    """
+    return "partgate_engines.anomaly._patch_graph" in sys.modules
+
+
+def openvino_reference(
+    graph: Path, bank: NDArray[np.float32], *, size_px: int, grid: Grid, regions: tuple[Region, ...]
+) -> Reference:
+    """Return references computed by OpenVINO in float32.
+
+    Raises:
+        GraphRefused: OpenVINO cannot read the graph.
+    """
+    compiled = OpenVinoGraph(graph)
+    compiled.bind_bank(bank)
+    name = f"openvino {version_of('openvino')}, f32"
+    return Reference(name=name, bank=bank, size_px=size_px, grid=grid, regions=regions, graph=compiled)
+
+
+def torch_reference(
+    bank: NDArray[np.float32],
+    *,
+    backbone: str,
+    layers: Sequence[str],
+    weights: Path | None,
+    weights_sha256: str,
+    size_px: int,
+    grid: Grid,
+    regions: tuple[Region, ...],
+) -> Reference:
+    """Return references computed by the module that was exported, in torch.
+
+    Args:
+        bank: (k, d + 1) float32, as the graph takes it.
+        backbone: timm's name.
+        layers: whose features make a patch.
+        weights: their file or folder; None for those that come with a package.
+        weights_sha256: what they must be.
+        size_px: the backbone's input.
+        grid: patches from top to bottom and from left to right.
+        regions: what of every frame is judged.
+
+    Raises:
+        TrainingUnavailable: torch or anomalib are not installed.
+        WeightsMissing, WeightsRefused: the weights are not there, or other ones.
+    """
+    found = find_weights(backbone, weights)
+    if found.sha256 != weights_sha256:
+        raise WeightsRefused(
+            f"{found.path}: not the weights that the product was learned with (SHA-256 {found.sha256[:12]},"
+            f" the manifest says {weights_sha256[:12]}); name those with --weights"
+        )
+    try:
+        from partgate_engines.anomaly._export import build_graph
+    except ModuleNotFoundError as error:
+        raise TrainingUnavailable(
+            f"references by torch need {error.name}; install partgate[train]"
+        ) from error
+    module = build_graph(
+        backbone=backbone, layers=layers, size_px=size_px, scored_share=SCORED_SHARE, weights=found
+    )
+    name = f"torch {version_of('torch')}"
+    return Reference(name=name, bank=bank, size_px=size_px, grid=grid, regions=regions, graph=module)
+
+
+def recomputed(bundle: Bundle, weights: Path | None) -> tuple[tuple[GoldenFrame, ...], str]:
+    """Return a bundle's golden frames with references computed by torch now, and torch's name.
+
+    Raises:
+        TrainingUnavailable, WeightsMissing, WeightsRefused: as for `torch_reference`.
+    """
+    manifest = bundle.manifest
+    reference = torch_reference(
+        bundle.bank().augmented(),
+        backbone=manifest.backbone,
+        layers=manifest.layers,
+        weights=weights,
+        weights_sha256=manifest.weights_sha256,
+        size_px=manifest.size_px,
+        grid=manifest.grid,
+        regions=manifest.regions,
+    )
+    return tuple(_again(frame, reference) for frame in bundle.golden()), reference.name
+
+
+def _again(frame: GoldenFrame, reference: Reference) -> GoldenFrame:
+    score, anomaly_map = reference.judge(frame.pixels)
+    return GoldenFrame(name=frame.name, pixels=frame.pixels, score=score, anomaly_map=anomaly_map)
+
+
+def _by_torch(
+    module: Any, frame: NDArray[np.uint8], placement: Placement, bank: NDArray[np.float32]
+) -> Answer:
+    import torch
+
+    channels = frame.shape[2]
+    colours = np.eye(3, dtype=np.float32) if channels == 3 else np.ones((3, 1), np.float32)  # noqa: PLR2004
+    arrays = (placement.cut(frame)[None], placement.rows, placement.columns, colours, bank,
+              placement.mask)  # fmt: skip
+    with torch.inference_mode():
+        # Copies: torch warns of arrays that it must not write to.
+        score, anomaly_map, _ = module(*(torch.from_numpy(np.array(array)) for array in arrays))
+    return float(score[0]), np.array(anomaly_map[0].numpy(), dtype=np.float32)

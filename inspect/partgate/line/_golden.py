@@ -1,0 +1,50 @@
+"""What a judge is asked now and then, and what it must answer."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from partgate_engines import Bundle, GoldenFrame, Runtime, disagreement
+from partgate_station import PartgateError, Region, Thresholds
+
+IN_SERVICE = 3  # of a bundle's golden frames, in turn; its first ones are the most telling
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GoldenCheck:
+    """Golden frames with the answers that a runtime gave when it passed the gate."""
+
+    frames: tuple[GoldenFrame, ...]
+    regions: tuple[Region, ...]
+    thresholds: Thresholds
+
+    @classmethod
+    def of(cls, bundle: Bundle, runtime: Runtime, golden: Sequence[GoldenFrame]) -> "GoldenCheck":
+        """Ask a runtime that has just passed the gate; its own answers are what it is held to.
+
+        Its own, not the bundle's: they repeat to the last bits in every precision, so a reduced one is
+        watched as closely as float32.
+        """
+        regions = bundle.manifest.regions
+        return cls(
+            frames=tuple(_answered(runtime, frame, regions) for frame in golden[:IN_SERVICE]),
+            regions=regions,
+            thresholds=bundle.manifest.calibration.thresholds,
+        )
+
+    def problem(self, runtime: Runtime, turn: int) -> str | None:
+        """Judge one golden frame; return what is wrong with the answer, None if nothing is.
+
+        Args:
+            runtime: in the thread that it belongs to.
+            turn: counts the calls; the frames are asked one after the other.
+        """
+        frame = self.frames[turn % len(self.frames)]
+        try:
+            return disagreement(frame, runtime.judge(frame.pixels, self.regions), self.thresholds)
+        except PartgateError as error:
+            return f"{frame.name}: {error}"
+
+
+def _answered(runtime: Runtime, frame: GoldenFrame, regions: tuple[Region, ...]) -> GoldenFrame:
+    result = runtime.judge(frame.pixels, regions)
+    return replace(frame, score=result.score, anomaly_map=result.anomaly_map)

@@ -1,0 +1,62 @@
+"""Parts that a model judged before it was found to answer wrongly: named in the audit trail."""
+
+from dataclasses import dataclass
+
+from sqlmodel import Session, col, select
+
+from partgate.records import audit
+from partgate.records._tables import Audit
+
+WHAT = "part.suspect"
+BY = "station"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SuspectParts:
+    """A range of a station's parts whose verdicts may be wrong."""
+
+    station_id: str
+    first_trigger_id: int
+    last_trigger_id: int
+    """The last part that was judged before the wrong answer, included."""
+
+    model_id: str | None
+    runtime: str | None
+    why: str
+
+
+def flag_suspects(session: Session, suspects: SuspectParts) -> Audit:
+    """Add a row to the audit trail that names the parts; their own rows stay as they were written."""
+    return audit.append(
+        session,
+        who=f"{BY}:{suspects.station_id}",
+        what=WHAT,
+        subject=f"station:{suspects.station_id}",
+        after={
+            "first_trigger_id": suspects.first_trigger_id,
+            "last_trigger_id": suspects.last_trigger_id,
+            "model_id": suspects.model_id,
+            "runtime": suspects.runtime,
+        },
+        why=suspects.why,
+    )
+
+
+def suspects(session: Session, station_id: str | None = None) -> list[SuspectParts]:
+    """Return the ranges of parts that were flagged, of one station or of all, the oldest first."""
+    statement = select(Audit).where(col(Audit.what) == WHAT).order_by(col(Audit.seq))
+    if station_id is not None:
+        statement = statement.where(col(Audit.subject) == f"station:{station_id}")
+    return [_read(row) for row in session.exec(statement)]
+
+
+def _read(row: Audit) -> SuspectParts:
+    after = row.after or {}
+    return SuspectParts(
+        station_id=row.subject.removeprefix("station:"),
+        first_trigger_id=after["first_trigger_id"],
+        last_trigger_id=after["last_trigger_id"],
+        model_id=after["model_id"],
+        runtime=after["runtime"],
+        why=row.why,
+    )
