@@ -8,6 +8,7 @@ from partgate_cameras._errors import (
     EndOfImages,
     FeatureError,
     FrameFormatError,
+    FrameFrozen,
     FrameIncomplete,
     FrameOutOfOrder,
     FrameTimeout,
@@ -16,6 +17,7 @@ from partgate_cameras._errors import (
 from partgate_cameras._frame import Camera, Frame
 from partgate_cameras._listing import ImageSurvey, SkippedFile, list_images, survey_images
 from partgate_cameras._make import make_camera
+from partgate_cameras._process import ProcessCamera
 from partgate_cameras._stills import decode_image, read_image
 
 __all__ = [
@@ -28,11 +30,13 @@ __all__ = [
     "FeatureError",
     "Frame",
     "FrameFormatError",
+    "FrameFrozen",
     "FrameIncomplete",
     "FrameOutOfOrder",
     "FrameTimeout",
     "ImageError",
     "ImageSurvey",
+    "ProcessCamera",
     "SkippedFile",
     "VirtualPart",
     "decode_image",

@@ -7,14 +7,17 @@
     |   |-- FrameIncomplete       exit 69: a frame arrived with less data than its size needs
     |   |-- FrameFormatError      exit 69: a frame's pixel format or size is not one that is judged
     |   |-- FrameOutOfOrder       exit 69: a frame's number went backwards: it is not this part's
+    |   |-- FrameFrozen           exit 69: the same frame again: it does not show this part
     |   |-- FeatureError          exit 78: the camera does not take a feature's value
     |   `-- EndOfImages           exit 0: a folder's last image has been given; the normal end
     `-- DataError
         `-- ImageError            exit 65: an image file is damaged, of a refused kind, or no image
 
-Only `open` raises CameraUnavailable for a device that is missing and FeatureError; the frame errors
-concern one trigger, and the next `grab` may well succeed. What GenTL and GenApi raise is mapped in
-`_gentl_errors.py`, what decoders raise in `_stills.py`; nothing foreign leaves this package.
+Only `open` raises FeatureError. CameraUnavailable comes from `open` for a device that is missing, and
+from `grab` for as long as one that was lost is away. The frame errors concern one trigger, and the next
+`grab` may well succeed. What GenTL and GenApi raise is mapped in `_gentl_errors.py`, what decoders raise
+in `_stills.py`; nothing foreign leaves this package. `_messages.py` carries these classes by name from a
+camera's process to the station's.
 """
 
 from partgate_station import DataError, PartgateError
@@ -44,6 +47,10 @@ class FrameFormatError(CameraError):
 
 class FrameOutOfOrder(CameraError):
     """A frame's number went backwards or was repeated, so it cannot be trusted to show this part."""
+
+
+class FrameFrozen(CameraError):
+    """The same frame came again, by its number or its bytes, so it does not show this part."""
 
 
 class FeatureError(CameraError):

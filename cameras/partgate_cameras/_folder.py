@@ -17,10 +17,10 @@ class FolderImages:
     again. A file that cannot be read costs its trigger, never the ones after it.
     """
 
-    def __init__(self, config: FolderCamera) -> None:
+    def __init__(self, config: FolderCamera, *, next_image: int = 0) -> None:
         self.camera_id = config.camera_id
         self._config = config
-        self._next = 0
+        self._next = next_image
         self._images: tuple[Path, ...] | None = None
 
     @property

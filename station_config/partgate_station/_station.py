@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from partgate_station._model import FileModel, Name
 
@@ -34,6 +34,13 @@ class GenicamCamera(FileModel):
     frozen_after: int = Field(default=3, ge=0, le=1000)
     """So many frames in a row with the same bytes, and the camera is taken for frozen: the part is
     UNDECIDED, as is every part until a frame differs. A sensor's noise never repeats. 0 never."""
+
+    @field_validator("frozen_after")
+    @classmethod
+    def _more_than_one(cls, frames: int) -> int:
+        if frames == 1:
+            raise ValueError("a single frame repeats nothing: give 2 or more, or 0 for never")
+        return frames
 
     @model_validator(mode="after")
     def _chosen_once(self) -> Self:

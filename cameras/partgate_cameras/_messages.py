@@ -1,0 +1,152 @@
+"""What a camera's process and the station say to each other: numbers and texts, as JSON.
+
+One message is one datagram of a SOCK_SEQPACKET pair: it arrives whole or not at all, so that a process
+stopped in the middle of sending cannot leave half of one behind for the other side to wait on. JSON,
+because the camera's process runs vendors' native code: what it sends is parsed, never executed.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+from partgate_cameras import _errors
+from partgate_cameras._errors import CameraError
+from partgate_cameras._ring import Place
+from partgate_station import DataError, MissingInput, PartgateError, Unavailable
+
+MAX_BYTES = 64 * 1024
+MAX_TEXT = 8 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grab:
+    """Station to camera: the trigger has come."""
+
+    number: int
+    """Of the request, > 0 and rising."""
+
+    deadline_s: float
+    """When the frame must be there, on the monotonic clock, which the processes of a machine share."""
+
+    released: int
+    """Slots of requests up to this number may be written again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Close:
+    """Station to camera: close it and end."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opened:
+    """The camera is open."""
+
+    exhausted: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NotOpened:
+    """The camera cannot be opened; its process ends, or tries again where it was told to."""
+
+    error: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivered:
+    """A request's frame; a new ring's descriptor comes with it where `new_ring`."""
+
+    number: int
+    """Of the request, and the sequence of the slot."""
+
+    slot: int
+    shape: tuple[int, ...]
+    frame_id: int
+    camera_timestamp_ns: int | None
+    received_at: str
+    exhausted: bool
+    new_ring: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NotDelivered:
+    """A request has no frame."""
+
+    number: int
+    error: str
+    text: str
+    exhausted: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Beat:
+    """The camera's process lives."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Logged:
+    """Something the camera's process has to log."""
+
+    level: int
+    logger: str
+    text: str
+
+
+Message = Grab | Close | Opened | NotOpened | Delivered | NotDelivered | Beat | Logged
+_KINDS: Mapping[str, type[Message]] = {
+    kind.__name__: kind for kind in (Grab, Close, Opened, NotOpened, Delivered, NotDelivered, Beat, Logged)
+}
+
+# What may cross the boundary under its own name.
+_ERRORS: Mapping[str, type[PartgateError]] = {
+    name: kind
+    for name, kind in vars(_errors).items()
+    if isinstance(kind, type) and issubclass(kind, PartgateError)
+} | {kind.__name__: kind for kind in (MissingInput, Unavailable, DataError)}
+
+
+class Garbled(ValueError):
+    """A message is not one: the process that sent it cannot be trusted any more."""
+
+
+def encode(message: Message) -> bytes:
+    """Return a message's datagram; of long texts the beginning."""
+    values = [getattr(message, field.name) for field in fields(message)]
+    short = [value[:MAX_TEXT] if isinstance(value, str) else value for value in values]
+    return json.dumps([type(message).__name__, *short]).encode()
+
+
+def decode(datagram: bytes) -> Message:
+    """Return the message of a datagram.
+
+    Raises:
+        Garbled: it is none.
+    """
+    try:
+        name, *values = json.loads(datagram)
+        kind: Any = _KINDS[name]  # mypy would check the values against every kind
+        names = [field.name for field in fields(kind)]
+        plain = [tuple(value) if isinstance(value, list) else value for value in values]
+        message: Message = kind(**dict(zip(names, plain, strict=True)))
+    except (KeyError, TypeError, ValueError) as error:
+        raise Garbled(f"{datagram[:40]!r} is no message ({type(error).__name__}: {error})") from error
+    return message
+
+
+def place_of(message: Delivered) -> Place:
+    """Return where in the ring a frame lies."""
+    return Place(sequence=message.number, slot=message.slot, shape=message.shape)
+
+
+def is_known(error: str) -> bool:
+    """Return whether an error's class name is one of ours."""
+    return error in _ERRORS
+
+
+def error_of(message: NotOpened | NotDelivered, *, camera_id: str) -> PartgateError:
+    """Return the error that a message tells of, of its own class where it is one of ours."""
+    kind = _ERRORS.get(message.error)
+    if kind is None:
+        return CameraError(f"camera {camera_id}: {message.error}: {message.text}")
+    return kind(message.text)
