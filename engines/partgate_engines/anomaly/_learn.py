@@ -24,6 +24,9 @@ from partgate_station import Region
 
 _MANY_RELATED = 0.25  # of the images; a few are alike by chance
 
+# Seconds once a graph is there; the first time torch and anomalib export it, some twenty seconds.
+GRAPH_STEP = "graph (exported once)"
+
 
 def learn(
     good: Sequence[GoodImage],
@@ -48,11 +51,11 @@ def learn(
         MissingInput, DataError, Unavailable: the weights or the packages for them are not there.
     """
     check_count(good)
-    progress("graph", 0, 1)
+    progress(GRAPH_STEP, 0, 1)
     weights = find_weights(settings.backbone, settings.weights)
     path = graph_for(settings, weights, graphs)
     graph = OpenVinoGraph(path, with_features=True)
-    progress("graph", 1, 1)
+    progress(GRAPH_STEP, 1, 1)
     reader = Reader(graph=graph, regions=regions, progress=progress)
     patches = reader.patches(good, first=0, seed=settings.seed)
     bank, coverage = _bank(reader, patches, settings)

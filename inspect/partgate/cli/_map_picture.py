@@ -8,6 +8,8 @@ from partgate.review import Limits, Placement, inspected_box, overlay
 from partgate_station import Recipe
 
 GREY_DIMENSIONS = 2
+# As strong as the review site shows it at first: the defect stays visible below.
+STRENGTH = 0.45
 
 
 def map_picture(
@@ -28,5 +30,5 @@ def map_picture(
     cover = overlay(anomaly_map, Placement(width_px=width_px, height_px=height_px, box=box, limits=limits))
     code = cv2.COLOR_GRAY2BGR if image.ndim == GREY_DIMENSIONS else cv2.COLOR_RGB2BGR
     below = cv2.resize(cv2.cvtColor(image, code), cover.shape[1::-1], interpolation=cv2.INTER_AREA)
-    alpha = cover[:, :, 3:].astype(np.float32) / 255
+    alpha = STRENGTH * cover[:, :, 3:].astype(np.float32) / 255
     return np.asarray(np.rint(below * (1 - alpha) + cover[:, :, :3] * alpha), np.uint8)
