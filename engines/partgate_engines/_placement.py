@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from partgate_engines._errors import NothingToJudge
 from partgate_engines._resize import reduced, reduction, resize_matrix
-from partgate_station import ConfigError, Region
+from partgate_station import RecipeSettings, Region
 
 Box = tuple[int, int, int, int]
 Grid = tuple[int, int]
@@ -65,7 +65,7 @@ def place(*, height_px: int, width_px: int, regions: Sequence[Region], size_px: 
         ConfigError: a region does not fit into the frame.
         NothingToJudge: the regions leave no patch.
     """
-    _refuse_outside(regions, width_px=width_px, height_px=height_px)
+    RecipeSettings(regions=tuple(regions)).check_regions(width_px=width_px, height_px=height_px)
     box = inspected_box(regions, width_px=width_px, height_px=height_px)
     left, top, right, bottom = box
     mask = _mask(regions, box, grid)
@@ -78,16 +78,6 @@ def place(*, height_px: int, width_px: int, regions: Sequence[Region], size_px: 
     rows = resize_matrix(ceil((bottom - top) / factor), size_px)
     columns = np.ascontiguousarray(resize_matrix(ceil((right - left) / factor), size_px).T)
     return Placement(box=box, factor=factor, rows=rows, columns=columns, mask=mask)
-
-
-def _refuse_outside(regions: Sequence[Region], *, width_px: int, height_px: int) -> None:
-    problems = [
-        f"regions[{number}]: {problem}"
-        for number, region in enumerate(regions)
-        for problem in region.problems(width_px=width_px, height_px=height_px)
-    ]
-    if problems:
-        raise ConfigError(problems)
 
 
 def inspected_box(regions: Sequence[Region], *, width_px: int, height_px: int) -> Box:
