@@ -1,7 +1,7 @@
 """The graph on the CPU, by OpenVINO."""
 
-from collections.abc import Mapping, Sequence
-from functools import cache, lru_cache
+from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from partgate_engines._bundle import Bundle
-from partgate_engines._errors import GraphRefused, RuntimeUnavailable
 from partgate_engines._machine import RuntimeFacts, processor_name
+from partgate_engines._openvino_device import CONFIG, compile_graph, library, read_graph
 from partgate_engines._placement import Grid, Placement, place
 from partgate_engines._runtime import AnomalyResult, with_channels
 from partgate_station import Region
@@ -22,22 +22,18 @@ _CHANNELS: Mapping[int, NDArray[np.float32]] = {
 }
 _PLACEMENTS_KEPT = 16
 
-# f32, although bf16 is several times faster where the processor has AMX: the same bytes in must give
-# the same verdict on every machine until a parity gate says otherwise.
-_CONFIG = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
-
 
 class OpenVinoGraph:
     """A compiled graph. What a product and a camera add is bound when it changes, not per frame."""
 
     def __init__(self, path: Path, *, with_features: bool = False) -> None:
-        model = _read(path)
+        model = read_graph(path)
         self.size_px: int = _static(model, "rows")[0]
         self.grid: Grid = _grid(_static(model, "mask"))
         self.features: int = _static(model, "bank")[1] - 1
         if not with_features:
             model.remove_result(model.output("features").get_node())
-        self._request = _compile(path, model).create_infer_request()
+        self._request = compile_graph(path, model).create_infer_request()
         self._bound: dict[str, NDArray[Any]] = {}
 
     def bind_bank(self, augmented: NDArray[np.float32]) -> None:
@@ -79,7 +75,7 @@ class OpenVinoGraph:
             return
         # OpenVINO shares only memory that it could write to, and copies the rest. It does not keep
         # what it shares alive: `_bound` does, until another array has taken its place.
-        self._request.set_tensor(name, _library().Tensor(array, shared_memory=array.flags.writeable))
+        self._request.set_tensor(name, library().Tensor(array, shared_memory=array.flags.writeable))
         self._bound[name] = array
 
 
@@ -102,8 +98,8 @@ class OpenVinoRuntime:
         return RuntimeFacts(
             device=processor_name(),
             driver="",
-            version=str(_library().__version__),
-            precision=_CONFIG["INFERENCE_PRECISION_HINT"],
+            version=str(library().__version__),
+            precision=CONFIG["INFERENCE_PRECISION_HINT"],
         )
 
     def judge(self, frame: NDArray[np.uint8], regions: tuple[Region, ...] = ()) -> AnomalyResult:
@@ -133,38 +129,6 @@ class OpenVinoRuntime:
         )
 
 
-@cache
-def _library() -> Any:
-    try:
-        import openvino  # type: ignore[import-untyped]  # the wheel ships no annotations
-    except ImportError as error:
-        raise RuntimeUnavailable(
-            f"runtime openvino: not installed ({error}); install partgate again"
-        ) from error
-    return openvino
-
-
-@cache
-def _core() -> Any:
-    return _library().Core()
-
-
-def _read(path: Path) -> Any:
-    core = _core()
-    try:
-        return core.read_model(path)
-    except RuntimeError as error:
-        raise GraphRefused(f"{path}: OpenVINO cannot read it ({_first_line(error)})") from error
-
-
-def _compile(path: Path, model: Any) -> Any:
-    try:
-        model.reshape({"frames": [1, -1, -1, -1]})
-        return _core().compile_model(model, "CPU", _CONFIG)
-    except RuntimeError as error:
-        raise GraphRefused(f"{path}: OpenVINO cannot compile it ({_first_line(error)})") from error
-
-
 def _static(model: Any, name: str) -> list[int]:
     """Return an input's shape, -1 where it is free."""
     shape = model.input(name).get_partial_shape()
@@ -174,23 +138,3 @@ def _static(model: Any, name: str) -> list[int]:
 def _grid(shape: list[int]) -> Grid:
     gh, gw = shape
     return gh, gw
-
-
-def _first_line(error: RuntimeError) -> str:
-    return next((line for line in reversed(str(error).splitlines()) if line.strip()), "no reason given")
-
-
-def evaluate(
-    path: Path, inputs: Mapping[str, NDArray[Any]], outputs: Sequence[str]
-) -> tuple[NDArray[np.float32], ...]:
-    """Run a graph once, of any batch size, and return the outputs that were named.
-
-    Raises:
-        GraphRefused: OpenVINO cannot read or run it.
-    """
-    try:
-        compiled = _core().compile_model(_read(path), "CPU", _CONFIG)
-        found = compiled(dict(inputs))
-    except RuntimeError as error:
-        raise GraphRefused(f"{path}: OpenVINO cannot run it ({_first_line(error)})") from error
-    return tuple(np.array(found[compiled.output(name)]) for name in outputs)

@@ -12,7 +12,7 @@ import onnx
 from numpy.typing import NDArray
 
 from partgate_engines._errors import GraphRefused
-from partgate_engines._openvino import evaluate
+from partgate_engines._openvino_device import evaluate
 from partgate_engines._resize import resize_matrix
 from partgate_engines.anomaly._weights import Weights
 

@@ -16,7 +16,7 @@ from onnx.reference import ReferenceEvaluator
 
 from partgate_engines import Bundle, GraphRefused, RuntimeUnavailable
 from partgate_engines._cuda_errors import DeviceFailed, DeviceOutOfMemory, EngineNotBuilt
-from partgate_engines._openvino import evaluate
+from partgate_engines._openvino_device import evaluate
 from partgate_engines._resize import resize_matrix
 from partgate_engines._tensorrt_api import LastErrors, TensorRt, _imported, _loaded, find_tensorrt
 from partgate_engines._tensorrt_build import Profile, Span, build_plan, check, keep_outputs, parse
