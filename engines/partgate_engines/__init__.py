@@ -22,8 +22,12 @@ from partgate_engines._errors import (
 from partgate_engines._golden import GoldenFrame
 from partgate_engines._machine import Fingerprint, RuntimeFacts, fingerprint_of
 from partgate_engines._manifest import Calibration, DefectEvidence, Manifest, Source
-from partgate_engines._parity import FrameParity, ParityReport, disagreement, verify_parity
-from partgate_engines._runtime import AnomalyResult, Runtime, open_runtime
+from partgate_engines._openvino_engines import forget_engines
+from partgate_engines._openvino_facts import OpenVinoFacts, openvino_facts
+from partgate_engines._openvino_options import OpenVinoOptions
+from partgate_engines._openvino_precision import PrecisionChoice, PrecisionTrial, precision_choice
+from partgate_engines._parity import FrameParity, ParityReport, answer, disagreement, verify_parity
+from partgate_engines._runtime import AnomalyResult, FrameScore, Runtime, open_runtime
 from partgate_engines._signature import PublicKey, Signer, TrustedSigners
 from partgate_engines._tensorrt_choice import RuntimeChoice, runtime_choices
 
@@ -42,6 +46,7 @@ __all__ = [
     "Fingerprint",
     "FrameParity",
     "FrameRefused",
+    "FrameScore",
     "GoldenFrame",
     "GraphRefused",
     "ImagesRefused",
@@ -49,8 +54,12 @@ __all__ = [
     "Manifest",
     "MemoryBank",
     "NothingToJudge",
+    "OpenVinoFacts",
+    "OpenVinoOptions",
     "ParityFailed",
     "ParityReport",
+    "PrecisionChoice",
+    "PrecisionTrial",
     "PublicKey",
     "Runtime",
     "RuntimeChoice",
@@ -63,9 +72,13 @@ __all__ = [
     "TrustedSigners",
     "WeightsMissing",
     "WeightsRefused",
+    "answer",
     "disagreement",
     "fingerprint_of",
+    "forget_engines",
     "open_runtime",
+    "openvino_facts",
+    "precision_choice",
     "runtime_choices",
     "verify_parity",
 ]

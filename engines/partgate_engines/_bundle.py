@@ -16,6 +16,7 @@ from partgate_engines._graph_check import check_graph
 from partgate_engines._manifest import FORMAT, Manifest
 from partgate_engines._refused import refuse_pickle
 from partgate_engines._signature import SIGNATURE, TrustedSigners
+from partgate_engines._tiles import inspected_box, lay_out
 
 MANIFEST = "manifest.json"
 GRAPH = "graph.onnx"
@@ -91,7 +92,12 @@ class Bundle:
             BundleRefused: the file was changed, or holds something else than the manifest says.
         """
         path, golden = self.folder / GOLDEN, self.manifest.golden
-        return read_golden(path, _check_digest(path, golden.sha256), golden, self.manifest.grid)
+        return read_golden(path, _check_digest(path, golden.sha256), golden, self._map_shape)
+
+    def _map_shape(self, height_px: int, width_px: int) -> tuple[int, int]:
+        manifest = self.manifest
+        box = inspected_box(manifest.regions, width_px=width_px, height_px=height_px)
+        return lay_out(box, manifest.grid, manifest.tiling).shape
 
 
 def read_bank(path: Path, raw: bytes, manifest: Manifest) -> MemoryBank:

@@ -25,7 +25,7 @@ class EngineKey:
     """Everything an engine was compiled of and for. Any difference means another engine."""
 
     graph_sha256: str
-    gpu: str
+    device: str
     capability: str
     driver: str
     flavour: str
@@ -125,7 +125,7 @@ class EngineCache:
     def _stale(self, key: EngineKey) -> list[EngineKey]:
         """Return the engines that only another driver or version of this wheel could use.
 
-        Engines of another GPU, wheel, precision or profile stay: this machine may have two.
+        Engines of another device, wheel, precision or profile stay: this machine may have two.
         """
         found: list[EngineKey] = []
         for note in sorted(self._folder.glob("*.json")):
@@ -176,7 +176,7 @@ def _locked_within(descriptor: int, wait_s: float) -> bool:
 
 
 def _replaces(key: EngineKey, other: EngineKey) -> bool:
-    kept = ("graph_sha256", "gpu", "capability", "flavour", "precision", "profile")
+    kept = ("graph_sha256", "device", "capability", "flavour", "precision", "profile")
     return all(getattr(key, name) == getattr(other, name) for name in kept)
 
 

@@ -1,6 +1,6 @@
 """Golden frames: what every runtime must say of them is written in the bundle."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,7 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from partgate_engines._errors import BundleRefused
-from partgate_engines._manifest import Golden
+from partgate_engines._manifest import Golden, GoldenEntry
+
+MapShape = Callable[[int, int], tuple[int, int]]
+"""Gives the shape of the anomaly map of a frame of so many pixels down and across."""
 
 LARGEST_GOLDEN = 96 * 2**20  # bytes of pixels in one bundle: six colour frames of 5 Mpx
 
@@ -25,7 +28,7 @@ class GoldenFrame:
 
     score: float
     anomaly_map: NDArray[np.float32]
-    """(gh, gw) float32, read-only."""
+    """(GH, GW) float32, read-only."""
 
     def __post_init__(self) -> None:
         self.pixels.flags.writeable = False
@@ -43,8 +46,14 @@ def golden_bytes(frames: Sequence[GoldenFrame]) -> bytes:
     return save(tensors)
 
 
-def read_golden(path: Path, raw: bytes, golden: Golden, grid: tuple[int, int]) -> tuple[GoldenFrame, ...]:
+def read_golden(path: Path, raw: bytes, golden: Golden, map_shape: MapShape) -> tuple[GoldenFrame, ...]:
     """Read the golden frames from a safetensors file's bytes.
+
+    Args:
+        path: names it in an error.
+        raw: its bytes.
+        golden: what the manifest says of it.
+        map_shape: how large the map of a frame is.
 
     Raises:
         BundleRefused: they are not what the manifest says.
@@ -63,24 +72,24 @@ def read_golden(path: Path, raw: bytes, golden: Golden, grid: tuple[int, int]) -
             f" which are {len(wanted)}"
         )
     return tuple(
-        _frame(path, entry.name, entry.score, tensors[f"pixels.{number}"], tensors[f"map.{number}"], grid)
+        _frame(path, entry, tensors[f"pixels.{number}"], tensors[f"map.{number}"], map_shape)
         for number, entry in enumerate(golden.frames)
     )
 
 
-def _frame(  # noqa: PLR0917 - one line of a table
+def _frame(
     path: Path,
-    name: str,
-    score: float,
+    entry: GoldenEntry,
     pixels: NDArray[np.uint8],
     anomaly_map: NDArray[np.float32],
-    grid: tuple[int, int],
+    map_shape: MapShape,
 ) -> GoldenFrame:
     if pixels.dtype != np.uint8 or pixels.ndim not in {2, 3} or 0 in pixels.shape:
-        raise BundleRefused(f"{path}: {name}: pixels of {pixels.dtype} {pixels.shape}")
-    if anomaly_map.dtype != np.float32 or anomaly_map.shape != grid or not np.isfinite(anomaly_map).all():
+        raise BundleRefused(f"{path}: {entry.name}: pixels of {pixels.dtype} {pixels.shape}")
+    wanted = map_shape(pixels.shape[0], pixels.shape[1])
+    if anomaly_map.dtype != np.float32 or anomaly_map.shape != wanted or not np.isfinite(anomaly_map).all():
         raise BundleRefused(
-            f"{path}: {name}: a map of {anomaly_map.dtype} {anomaly_map.shape}, or one with values that are"
-            f" not finite; expected float32 {grid}"
+            f"{path}: {entry.name}: a map of {anomaly_map.dtype} {anomaly_map.shape}, or one with values that"
+            f" are not finite; expected float32 {wanted}"
         )
-    return GoldenFrame(name=name, pixels=pixels, score=score, anomaly_map=anomaly_map)
+    return GoldenFrame(name=entry.name, pixels=pixels, score=entry.score, anomaly_map=anomaly_map)

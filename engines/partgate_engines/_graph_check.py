@@ -134,7 +134,10 @@ def _tensor(tensor: Any) -> Iterator[str]:
 def _contract(graph: Any, manifest: Manifest) -> Iterator[str]:
     inputs, outputs = _wanted(manifest)
     # Before IR version 4 initialisers stood among the inputs; ours never do.
-    yield from _differences("input", inputs, {value.name: _found(value) for value in graph.input})
+    found = {value.name: _found(value) for value in graph.input}
+    if found.get("mask") == ("float32", manifest.grid):
+        found["mask"] = inputs["mask"]  # exported before there were tiles: runtimes free the axis
+    yield from _differences("input", inputs, found)
     yield from _differences("output", outputs, {value.name: _found(value) for value in graph.output})
 
 
@@ -149,7 +152,7 @@ def _wanted(manifest: Manifest) -> tuple[Mapping[str, _Signature], Mapping[str, 
         "columns": ("float32", (FREE, manifest.size_px)),
         "channels": ("float32", (3, FREE)),
         "bank": ("float32", (FREE, manifest.features + 1)),
-        "mask": ("float32", manifest.grid),
+        "mask": ("float32", (FREE, *manifest.grid)),
     }
     outputs = {
         "score": ("float32", (FREE,)),

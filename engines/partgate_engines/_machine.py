@@ -89,9 +89,33 @@ def _unknown(runtime: Runtime) -> RuntimeFacts:
 @cache
 def processor_name() -> str:
     """Return the processor's name, as Linux gives it."""
+    return _cpuinfo().get("model name", "") or platform.processor() or platform.machine()
+
+
+@cache
+def processor_features() -> str:
+    """Return what tells a processor from another of the same name: its model and all it can do.
+
+    Hypervisors give many processors one name ("Intel(R) Xeon(R) Processor"), and hide features.
+    """
+    facts = _cpuinfo()
+    told = {name: facts[name] for name in _TELLING if name in facts}
+    digest = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
+    model = " ".join(facts[name] for name in ("cpu family", "model", "stepping") if name in facts)
+    return f"{platform.machine()} {model} {digest[:16]}"
+
+
+_TELLING = (
+    "vendor_id", "cpu family", "model", "stepping", "flags",
+    "CPU implementer", "CPU architecture", "CPU variant", "CPU part", "Features",
+)  # fmt: skip
+
+
+def _cpuinfo() -> dict[str, str]:
+    """Return what Linux says of the first processor."""
     try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
     except OSError:
-        lines = []
-    named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(named, "") or platform.processor() or platform.machine()
+        return {}
+    lines = (line.partition(":") for line in text.partition("\n\n")[0].splitlines())
+    return {name.strip(): value.strip() for name, _, value in lines}

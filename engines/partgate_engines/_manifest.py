@@ -1,9 +1,10 @@
 """What a bundle says of itself."""
 
 from datetime import datetime
-from typing import Annotated, Literal
+from math import ceil
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from partgate_station import Region, Thresholds
 
@@ -11,6 +12,10 @@ FORMAT: Literal[2] = 2
 
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Count = Annotated[int, Field(ge=1)]
+
+
+Contrast = Literal["global", "local"]
+"""What the backbone sees: grey levels as they are, or each against what is around it."""
 
 
 class _Model(BaseModel):
@@ -60,6 +65,33 @@ class Source(_Model):
     """Positions of other good images that seem to show the same part; held out together with it."""
 
 
+class Tiling(_Model):
+    """How what is judged is cut into tiles, each of which the graph sees as a frame of its own."""
+
+    tile_px: Count
+    """Pixels of the frame that a tile covers along each side."""
+
+    overlap_px: int = Field(ge=0)
+    """Pixels that neighbours share at least, so that every patch is judged with some of its surroundings."""
+
+    @model_validator(mode="after")
+    def _leaves_something(self) -> Self:
+        if 2 * self.overlap_px > self.tile_px:
+            raise ValueError(f"overlap_px {self.overlap_px}: at most half of tile_px, {self.tile_px}")
+        return self
+
+    @classmethod
+    def of(cls, tile_px: int, *, patches: int) -> Self:
+        """Return tiles that overlap by about an eighth, in whole patches.
+
+        Args:
+            tile_px: of a tile.
+            patches: of a tile along one side.
+        """
+        shared = min(max(round(patches / 8), 1), patches // 2)
+        return cls(tile_px=tile_px, overlap_px=min(ceil(shared * tile_px / patches), tile_px // 2))
+
+
 class GoldenEntry(_Model):
     """A golden frame; its pixels and map lie in `golden.safetensors` under its number."""
 
@@ -91,10 +123,17 @@ class Manifest(_Model):
     backbone: str
     layers: tuple[str, ...] = Field(min_length=1)
     size_px: Count
-    """The frame, or the box around its inspect regions, is resized to this width and height."""
+    """The frame, or the box around its inspect regions, or each tile of it, is resized to this width
+    and height."""
 
     grid: tuple[Count, Count]
-    """Patches from top to bottom and from left to right: the size of the anomaly map."""
+    """Patches from top to bottom and from left to right: the size of a tile's anomaly map."""
+
+    tiling: Tiling | None = None
+    """None: what is judged is one tile, however large."""
+
+    contrast: Contrast = "global"
+    """What the backbone sees: grey levels as they are, or local contrast."""
 
     features: Count
     """Features of a patch: the columns of the memory bank."""

@@ -1,50 +1,61 @@
 """The graph on the CPU, by OpenVINO."""
 
-from collections.abc import Mapping
-from functools import lru_cache
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from partgate_engines._bundle import Bundle
-from partgate_engines._machine import RuntimeFacts, processor_name
-from partgate_engines._openvino_device import CONFIG, compile_graph, library, read_graph
-from partgate_engines._placement import Grid, Placement, place
-from partgate_engines._runtime import AnomalyResult, with_channels
-from partgate_station import Region
+from partgate_engines._cuda_errors import DeviceHung
+from partgate_engines._openvino_device import compile_graph, library
+from partgate_engines._placement import Placement
+from partgate_engines._tiles import Grid
 
 # The graph takes any three channels; (3, c) makes red, green and blue of a camera's.
 _CHANNELS: Mapping[int, NDArray[np.float32]] = {
     1: np.ones((3, 1), dtype=np.float32),
     3: np.eye(3, dtype=np.float32),
 }
-_PLACEMENTS_KEPT = 16
+_ANSWER_WITHIN_S = 60.0
+
+# A tile takes 14 MB of working memory, and 16 in one run are no slower than 32 (docs/decisions/0010).
+_TILES_AT_ONCE = 16
 
 
 class OpenVinoGraph:
-    """A compiled graph. What a product and a camera add is bound when it changes, not per frame."""
+    """A request to a compiled graph.
 
-    def __init__(self, path: Path, *, with_features: bool = False) -> None:
-        model = read_graph(path)
-        self.size_px: int = _static(model, "rows")[0]
-        self.grid: Grid = _grid(_static(model, "mask"))
-        self.features: int = _static(model, "bank")[1] - 1
-        if not with_features:
-            model.remove_result(model.output("features").get_node())
-        self._request = compile_graph(path, model).create_infer_request()
+    What a product and a camera add is bound when it changes, not per frame.
+    """
+
+    def __init__(self, path: Path, *, with_features: bool = False, compiled: Any = None) -> None:
+        """Make a request.
+
+        Args:
+            path: of the graph.
+            with_features: whether the patch features are wanted as well.
+            compiled: of that graph, with other requests; None compiles it for this one alone, with maps.
+        """
+        if compiled is None:
+            compiled = compile_graph(path, with_features=with_features)
+        self.size_px: int = _static(compiled, "rows")[0]
+        self.grid: Grid = _grid(_static(compiled, "mask"))
+        self.features: int = _static(compiled, "bank")[1] - 1
+        self._request = compiled.create_infer_request()
+        self._under_way: tuple[NDArray[np.uint8], Placement] | None = None
         self._bound: dict[str, NDArray[Any]] = {}
+        self._with_features = with_features
+        self._patches: NDArray[np.float32] | None = None
 
     def bind_bank(self, augmented: NDArray[np.float32]) -> None:
         """Use this memory bank from now on: (k, d + 1) float32, kept, not copied."""
         self._bind("bank", augmented)
 
     def bind_placement(self, placement: Placement) -> None:
-        """Use this resize and mask from now on."""
+        """Use this resize from now on."""
         self._bind("rows", placement.rows)
         self._bind("columns", placement.columns)
-        self._bind("mask", placement.mask)
 
     def run(self, frame: NDArray[np.uint8], placement: Placement) -> tuple[float, NDArray[np.float32]]:
         """Judge one frame.
@@ -54,21 +65,87 @@ class OpenVinoGraph:
             placement: where in it to look.
 
         Returns:
-            The score and a new (gh, gw) map. A map with a value that is not finite has no score: what
-            a runtime's TopK does with NaN is not defined.
+            The score, the highest of its tiles', and a new (GH, GW) map of the whole box. A frame with
+            a distance that is not finite has no score: what a runtime's TopK does with NaN is not defined.
         """
+        self.start(frame, placement)
+        return self.answer()
+
+    def start(self, frame: NDArray[np.uint8], placement: Placement) -> None:
+        """Begin to judge one frame as `run` does, and return before it is judged."""
         self.bind_placement(placement)
         self._bind("channels", _CHANNELS[frame.shape[2]])
-        self._bind("frames", np.ascontiguousarray(placement.cut(frame)[None]))
-        self._request.infer()
-        anomaly_map = np.array(self._request.get_tensor("anomaly_map").data[0])
-        if not np.isfinite(anomaly_map).all():
-            return float("nan"), anomaly_map
-        return float(self._request.get_tensor("score").data[0]), anomaly_map
+        tiles = placement.cut(frame)
+        self._under_way = (tiles, placement)
+        self._start_run(tiles, placement.mask, 0)
+
+    def answer(self) -> tuple[float, NDArray[np.float32]]:
+        """Wait for the frame that was begun last and return what `run` would; to be called once for it.
+
+        Raises:
+            DeviceHung: it was not answered in time.
+        """
+        tiles, placement = self._begun()
+        scores = np.empty(len(tiles), dtype=np.float32)
+        maps = np.empty(placement.mask.shape, dtype=np.float32)
+        if self._with_features:
+            self._patches = np.empty((len(tiles), maps[0].size, self.features), dtype=np.float32)
+        for part in self._parts(tiles, placement):
+            scores[part], maps[part] = self._answer("score"), self._answer("anomaly_map")
+            if self._patches is not None:
+                self._patches[part] = self._answer("features")
+        score = float(scores.max()) if np.isfinite(maps).all() else float("nan")
+        return score, placement.stitch(maps)
+
+    def score(self) -> float:
+        """Wait for the frame that was begun last and return its score; to be called once for it.
+
+        All that there is of a graph that was compiled without maps. Not a number if any patch's distance is
+        not finite: the graph says so itself.
+
+        Raises:
+            DeviceHung: it was not answered in time.
+        """
+        tiles, placement = self._begun()
+        # numpy's max, other than Python's, is not a number as soon as one of them is not.
+        return float(np.max([self._answer("score").max() for _ in self._parts(tiles, placement)]))
 
     def patches(self) -> NDArray[np.float32]:
-        """Return the last frame's patch features: a new (gh * gw, d) float32 array."""
-        return np.array(self._request.get_tensor("features").data[0])
+        """Return the last frame's patch features.
+
+        Returns:
+            (t * gh * gw, d) float32, tile by tile; the next frame makes a new one.
+        """
+        if self._patches is None:
+            raise ValueError("no frame was run with features")
+        return self._patches.reshape(-1, self.features)
+
+    def _begun(self) -> tuple[NDArray[np.uint8], Placement]:
+        if self._under_way is None:
+            raise ValueError("no frame was begun")
+        begun, self._under_way = self._under_way, None
+        return begun
+
+    def _parts(self, tiles: NDArray[np.uint8], placement: Placement) -> Iterator[slice]:
+        """Wait for the tiles, as many as one run takes after the other; the first are under way."""
+        for first in range(0, len(tiles), _TILES_AT_ONCE):
+            if first:
+                self._start_run(tiles, placement.mask, first)
+            self._wait()
+            yield slice(first, first + _TILES_AT_ONCE)
+
+    def _start_run(self, tiles: NDArray[np.uint8], mask: NDArray[np.float32], first: int) -> None:
+        part = slice(first, first + _TILES_AT_ONCE)
+        self._bind("frames", np.ascontiguousarray(tiles[part]))
+        self._bind("mask", mask if len(tiles) <= _TILES_AT_ONCE else mask[part])
+        self._request.start_async()
+
+    def _wait(self) -> None:
+        if not self._request.wait_for(round(_ANSWER_WITHIN_S * 1000)):
+            raise DeviceHung(f"CPU: no answer within {_ANSWER_WITHIN_S:g} s; this process must end")
+
+    def _answer(self, name: str) -> NDArray[np.float32]:
+        return np.asarray(self._request.get_tensor(name).data)
 
     def _bind(self, name: str, array: NDArray[Any]) -> None:
         if self._bound.get(name) is array:
@@ -79,62 +156,12 @@ class OpenVinoGraph:
         self._bound[name] = array
 
 
-class OpenVinoRuntime:
-    """A bundle on the CPU."""
-
-    def __init__(self, bundle: Bundle) -> None:
-        self._graph: OpenVinoGraph | None = OpenVinoGraph(bundle.graph)
-        self._graph.bind_bank(bundle.bank().augmented())
-        self._place = lru_cache(maxsize=_PLACEMENTS_KEPT)(self._placed)
-
-    @property
-    def name(self) -> str:
-        """The runtime's kind."""
-        return "openvino"
-
-    @property
-    def facts(self) -> RuntimeFacts:
-        """What it runs on, and how exactly it counts."""
-        return RuntimeFacts(
-            device=processor_name(),
-            driver="",
-            version=str(library().__version__),
-            precision=CONFIG["INFERENCE_PRECISION_HINT"],
-        )
-
-    def judge(self, frame: NDArray[np.uint8], regions: tuple[Region, ...] = ()) -> AnomalyResult:
-        """Judge one frame; see `Runtime`."""
-        if self._graph is None:
-            raise ValueError("the runtime is closed")
-        shaped = with_channels(frame)
-        placement = self._place(shaped.shape[0], shaped.shape[1], regions)
-        score, anomaly_map = self._graph.run(shaped, placement)
-        anomaly_map.flags.writeable = False
-        return AnomalyResult(score=score, anomaly_map=anomaly_map, box=placement.box)
-
-    def close(self) -> None:
-        """Let go of the compiled graph."""
-        self._graph = None
-        self._place.cache_clear()
-
-    def _placed(self, height_px: int, width_px: int, regions: tuple[Region, ...]) -> Placement:
-        if self._graph is None:
-            raise ValueError("the runtime is closed")
-        return place(
-            height_px=height_px,
-            width_px=width_px,
-            regions=regions,
-            size_px=self._graph.size_px,
-            grid=self._graph.grid,
-        )
-
-
-def _static(model: Any, name: str) -> list[int]:
+def _static(compiled: Any, name: str) -> list[int]:
     """Return an input's shape, -1 where it is free."""
-    shape = model.input(name).get_partial_shape()
+    shape = compiled.input(name).get_partial_shape()
     return [size.get_length() if size.is_static else -1 for size in shape]
 
 
-def _grid(shape: list[int]) -> Grid:
-    gh, gw = shape
+def _grid(mask: list[int]) -> Grid:
+    gh, gw = mask[-2:]
     return gh, gw

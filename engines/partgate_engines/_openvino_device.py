@@ -1,18 +1,55 @@
 """OpenVINO on this machine: how a graph is read and compiled."""
 
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cache
+from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from partgate_engines._errors import GraphRefused, RuntimeUnavailable
 
-# f32, although bf16 is several times faster where the processor has AMX: the same bytes in must give
-# the same verdict on every machine until a parity gate says otherwise.
-CONFIG = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
+Precision = Literal["f32", "bf16", "f16"]
+
+COMPILED = 1
+"""Change it whenever something else is compiled of a graph: engines that were kept are then not taken."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeviceConfig:
+    """How a graph is compiled."""
+
+    precision: Precision = "f32"
+    """What convolutions and products are computed in."""
+
+    streams: int = 1
+    """Requests judged side by side, sharing the threads; 1 gives all threads to one."""
+
+    threads: int = 0
+    """Cores to use at most; 0 for all that this process may."""
+
+    @property
+    def properties(self) -> dict[str, str | int]:
+        """What OpenVINO is told."""
+        said: dict[str, str | int] = {
+            "INFERENCE_PRECISION_HINT": self.precision,
+            "PERFORMANCE_HINT": "LATENCY" if self.streams == 1 else "THROUGHPUT",
+        }
+        if self.streams > 1:
+            said["NUM_STREAMS"] = self.streams
+        if self.threads:
+            said["INFERENCE_NUM_THREADS"] = self.threads
+        return said
+
+
+# f32, although OpenVINO's own choice is bf16 where the processor has it: learning and export must get
+# the same on every machine. For judging it is chosen by measuring (`_openvino_precision`).
+PLAIN = DeviceConfig()
 
 
 @cache
@@ -22,6 +59,9 @@ def library() -> Any:
     Raises:
         RuntimeUnavailable: it is not installed.
     """
+    # OpenVINO tells its maker over the network of every import, and leaves a client's number in the
+    # person's home. Where its reporter cannot be imported, it does without.
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # Python's own way to bar one
     try:
         import openvino  # type: ignore[import-untyped]  # the wheel ships no annotations
     except ImportError as error:
@@ -36,30 +76,73 @@ def _core() -> Any:
     return library().Core()
 
 
-def read_graph(path: Path) -> Any:
-    """Return the `openvino.Model` of an ONNX file.
+def capabilities() -> frozenset[str]:
+    """Return what the processor is good at, in OpenVINO's words: FP32, BF16, FP16, INT8, ..."""
+    return frozenset(_core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"))
+
+
+def compile_graph(
+    path: Path,
+    *,
+    content: bytes | None = None,
+    with_map: bool = True,
+    with_features: bool = False,
+    config: DeviceConfig = PLAIN,
+) -> Any:
+    """Return the `openvino.CompiledModel` of an ONNX graph, for any number of frames.
+
+    Args:
+        path: of the graph.
+        content: its bytes, where they were read and verified already.
+        with_map: whether the anomaly map is an output; without it the score costs less.
+        with_features: whether the patch features are an output as well.
+        config: how.
 
     Raises:
-        GraphRefused: OpenVINO cannot read it.
+        GraphRefused: OpenVINO cannot read or compile it.
     """
-    core = _core()
-    try:
-        return core.read_model(path)
-    except RuntimeError as error:
-        raise GraphRefused(f"{path}: OpenVINO cannot read it ({_first_line(error)})") from error
+    with _graph_errors(path, "read"):
+        model = _core().read_model(path if content is None else content)
+        # Graphs exported before there were tiles take one mask for all frames; the rest is the same.
+        model.reshape({"mask": [-1, *model.input("mask").get_partial_shape()][-3:]})
+        for name, wanted in (("anomaly_map", with_map), ("features", with_features)):
+            if not wanted:
+                model.remove_result(model.output(name).get_node())
+    with _graph_errors(path, "compile"):
+        return _core().compile_model(model, "CPU", config.properties)
 
 
-def compile_graph(path: Path, model: Any) -> Any:
-    """Return the `openvino.CompiledModel` of a model that was read, for one frame at a time.
+def precision_of(compiled: Any) -> str:
+    """Return what a compiled graph is computed in: float32 where the processor lacks what was asked for."""
+    name: str = compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()
+    return name
+
+
+def export_engine(compiled: Any) -> bytes:
+    """Return a compiled graph's bytes, from which `import_engine` makes it again."""
+    content: bytes = compiled.export_model().getvalue()
+    return content
+
+
+def import_engine(path: Path, content: bytes, config: DeviceConfig) -> Any:
+    """Return the `openvino.CompiledModel` of bytes that were exported here.
+
+    OpenVINO looks only at what it stumbles over: of an engine with 50 bytes of its weights overwritten
+    it says nothing, and judges with them. Whoever calls this has checked the hash.
 
     Raises:
-        GraphRefused: OpenVINO cannot compile it.
+        GraphRefused: OpenVINO does not take them.
     """
+    with _graph_errors(path, "load the engine of"):
+        return _core().import_model(BytesIO(content), "CPU", config.properties)
+
+
+@contextmanager
+def _graph_errors(path: Path, doing: str) -> Iterator[None]:
     try:
-        model.reshape({"frames": [1, -1, -1, -1]})
-        return _core().compile_model(model, "CPU", CONFIG)
+        yield
     except RuntimeError as error:
-        raise GraphRefused(f"{path}: OpenVINO cannot compile it ({_first_line(error)})") from error
+        raise GraphRefused(f"{path}: OpenVINO cannot {doing} it ({_first_line(error)})") from error
 
 
 def _first_line(error: RuntimeError) -> str:
@@ -74,9 +157,9 @@ def evaluate(
     Raises:
         GraphRefused: OpenVINO cannot read or run it.
     """
-    try:
-        compiled = _core().compile_model(read_graph(path), "CPU", CONFIG)
+    with _graph_errors(path, "read"):
+        model = _core().read_model(path)
+    with _graph_errors(path, "run"):
+        compiled = _core().compile_model(model, "CPU", PLAIN.properties)
         found = compiled(dict(inputs))
-    except RuntimeError as error:
-        raise GraphRefused(f"{path}: OpenVINO cannot run it ({_first_line(error)})") from error
     return tuple(np.array(found[compiled.output(name)]) for name in outputs)

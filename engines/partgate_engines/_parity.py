@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import numpy as np
@@ -13,7 +14,7 @@ from partgate_engines._errors import ParityFailed
 from partgate_engines._golden import GoldenFrame
 from partgate_engines._machine import FULL_PRECISIONS, Fingerprint, fingerprint_of
 from partgate_engines._runtime import AnomalyResult, Runtime
-from partgate_station import PartgateError, Thresholds, Verdict
+from partgate_station import PartgateError, Region, Thresholds, Verdict
 
 LARGEST_DIFFERENCE = 1e-3
 """Of a score or map, in parts of its scale: what float32 may differ by. OpenVINO differs from torch by
@@ -152,13 +153,30 @@ def disagreement(golden: GoldenFrame, result: AnomalyResult, thresholds: Thresho
     return next(iter(_frame_problems((compared,), is_full=True)), None)
 
 
+def answer(runtime: Runtime, pixels: NDArray[np.uint8], regions: tuple[Region, ...]) -> AnomalyResult:
+    """Return a frame's score as verdicts get it, and its map as people get it: two ways through a runtime.
+
+    Args:
+        runtime: in the thread that it belongs to.
+        pixels: as `Runtime.judge` takes them.
+        regions: what of them is judged.
+
+    Raises:
+        PartgateError: as `Runtime.judge`.
+    """
+    (score,) = runtime.scores([pixels], [regions])
+    if isinstance(score, PartgateError):
+        raise score
+    return replace(runtime.judge(pixels, regions), score=score)
+
+
 _FULL_BOUND = f"scores and maps within {LARGEST_DIFFERENCE:g} of their scale, no other verdict"
 _REDUCED_BOUND = f"rank correlation of all patches at least {LEAST_RANK_CORRELATION:g}, no other verdict"
 
 
 def _judged(runtime: Runtime, bundle: Bundle, frame: GoldenFrame) -> AnomalyResult | str:
     try:
-        return runtime.judge(frame.pixels, bundle.manifest.regions)
+        return answer(runtime, frame.pixels, bundle.manifest.regions)
     except PartgateError as error:
         return str(error)
 

@@ -1,108 +1,166 @@
-"""Where in a frame the graph looks: the box that is cut out, its resize, and which patches count."""
+"""Where in a frame the graph looks: the box, its tiles, their resize, and which patches count."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import ceil, floor
+from math import ceil
+from typing import TypeVar
 
 import numpy as np
 import shapely
 from numpy.typing import NDArray
 
 from partgate_engines._errors import NothingToJudge
+from partgate_engines._manifest import Tiling
 from partgate_engines._resize import reduced, reduction, resize_matrix
+from partgate_engines._tiles import Box, Grid, Layout, inspected_box, lay_out
 from partgate_station import RecipeSettings, Region
 
-Box = tuple[int, int, int, int]
-Grid = tuple[int, int]
-
 _NOTHING = 1e-9  # of a patch: what is left of it where polygons only touch
+
+Value = TypeVar("Value", bound=np.generic)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Placement:
-    """What the graph needs to know of a frame's size and of the regions in it."""
+    """What the graph needs to know of a frame's size and of the regions in it.
+
+    Convention: t tiles of one size, gh x gw patches each; GH x GW cells in the map of the whole box.
+    """
 
     box: Box
     """(left, top, right, bottom) in pixels of the frame: the smallest box around what is inspected."""
 
+    corners: tuple[tuple[int, int], ...]
+    """(left, top) in pixels of the frame of every tile in which something is judged."""
+
+    tile_size: tuple[int, int]
+    """Height and width of a tile in pixels of the frame: the box's, where it is one tile."""
+
     factor: int
-    """The box is averaged over squares of this many pixels first; 1 where it is not large."""
+    """A tile is averaged over squares of this many pixels first; 1 where it is not large."""
 
     rows: NDArray[np.float32]
-    """(size, box height / factor), resizes the rows."""
+    """(size, tile height / factor), resizes the rows."""
 
     columns: NDArray[np.float32]
-    """(box width / factor, size), resizes the columns."""
+    """(tile width / factor, size), resizes the columns."""
 
     mask: NDArray[np.float32]
-    """(gh, gw), 1 where a patch is judged, 0 where it is not."""
+    """(t, gh, gw), 1 where a patch is judged, 0 where it is not, or where a neighbouring tile judges."""
+
+    cells: NDArray[np.intp]
+    """(GH, GW), the patch that judges each cell, counted through all tiles; -1 where none does."""
 
     @property
     def shape(self) -> tuple[int, int]:
-        """Height and width in pixels of what the graph gets to see."""
+        """Height and width in pixels of what the graph gets to see of a tile."""
         return self.rows.shape[1], self.columns.shape[0]
 
     def cut(self, frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Return what the graph gets to see of a frame: the box, averaged.
+        """Return what the graph gets to see of a frame: its tiles, averaged.
 
         Args:
             frame: (h, w, c) uint8, of the size the placement was made for.
 
         Returns:
-            (*shape, c) uint8; a view where nothing had to be averaged.
+            (t, *shape, c) uint8; a view where there is one tile and nothing had to be averaged.
         """
-        left, top, right, bottom = self.box
-        return reduced(frame[top:bottom, left:right], self.factor)
+        height_px, width_px = self.tile_size
+        tiles = [
+            reduced(frame[top : top + height_px, left : left + width_px], self.factor)
+            for left, top in self.corners
+        ]
+        return tiles[0][None] if len(tiles) == 1 else np.stack(tiles)
+
+    def stitch(self, values: NDArray[Value]) -> NDArray[Value]:
+        """Return what the tiles say of their patches as one map of the whole box.
+
+        Args:
+            values: (t, gh, gw) or (t, gh, gw, d), 0 where a patch is not judged.
+
+        Returns:
+            (GH, GW) or (GH, GW, d), a new array; 0 where no tile lies.
+        """
+        patches = values.reshape(-1, *values.shape[3:])
+        stitched = patches[np.maximum(self.cells, 0)]
+        stitched[self.cells < 0] = 0
+        return stitched
 
 
-def place(*, height_px: int, width_px: int, regions: Sequence[Region], size_px: int, grid: Grid) -> Placement:
+def place(
+    *,
+    height_px: int,
+    width_px: int,
+    regions: Sequence[Region],
+    size_px: int,
+    grid: Grid,
+    tiling: Tiling | None = None,
+) -> Placement:
     """Work out where the graph looks in frames of one size.
 
     A patch is judged if any of it lies in an `inspect` region (or there is none) and less than half
     of it in an `ignore` region: at the edge of what is inspected, too much is judged, not too little.
+    Where tiles overlap, each patch is judged by the tile in which it lies farther from the border.
 
     Raises:
-        ConfigError: a region does not fit into the frame.
+        ConfigError: a region does not fit into the frame, or there would be too many tiles.
         NothingToJudge: the regions leave no patch.
     """
     RecipeSettings(regions=tuple(regions)).check_regions(width_px=width_px, height_px=height_px)
     box = inspected_box(regions, width_px=width_px, height_px=height_px)
-    left, top, right, bottom = box
-    mask = _mask(regions, box, grid)
-    if not mask.any():
+    layout = lay_out(box, grid, tiling)
+    judged = _judged(regions, box, layout)
+    if not judged.any():
         raise NothingToJudge(
             f"the {len(regions)} regions leave nothing of a frame of {width_px}×{height_px} to judge;"
             " make an inspect region larger or an ignore region smaller"
         )
-    factor = reduction(bottom - top, right - left, size_px)
-    rows = resize_matrix(ceil((bottom - top) / factor), size_px)
-    columns = np.ascontiguousarray(resize_matrix(ceil((right - left) / factor), size_px).T)
-    return Placement(box=box, factor=factor, rows=rows, columns=columns, mask=mask)
+    corners, mask, cells = _tiles(judged, layout)
+    tile_size = layout.rows.tile_px, layout.columns.tile_px
+    factor = reduction(*tile_size, size_px)
+    return Placement(
+        box=box,
+        corners=tuple((box[0] + x, box[1] + y) for x, y in corners),
+        tile_size=tile_size,
+        factor=factor,
+        rows=resize_matrix(ceil(tile_size[0] / factor), size_px),
+        columns=np.ascontiguousarray(resize_matrix(ceil(tile_size[1] / factor), size_px).T),
+        mask=mask,
+        cells=cells,
+    )
 
 
-def inspected_box(regions: Sequence[Region], *, width_px: int, height_px: int) -> Box:
-    """Return the smallest box around what is inspected: the whole frame if no region says it."""
-    vertices = [vertex for region in regions if region.use == "inspect" for vertex in region.polygon]
-    if not vertices:
-        return 0, 0, width_px, height_px
-    xs, ys = zip(*vertices, strict=True)
-    return floor(min(xs)), floor(min(ys)), ceil(max(xs)), ceil(max(ys))
+def _tiles(
+    judged: NDArray[np.bool_], layout: Layout
+) -> tuple[tuple[tuple[int, int], ...], NDArray[np.float32], NDArray[np.intp]]:
+    """Return the corners, masks and cells of the tiles in which anything is judged."""
+    used = np.unique(layout.tile[judged])
+    number = np.full(len(layout.corners), -1)
+    number[used] = np.arange(len(used))
+    gh, gw = layout.grid
+    mine = number[layout.tile]  # (GH, GW)
+    cells = np.where(mine >= 0, mine * gh * gw + layout.patch, -1)
+    mask = np.zeros(len(used) * gh * gw, dtype=np.float32)
+    mask[cells[judged]] = 1
+    return tuple(layout.corners[tile] for tile in used), mask.reshape(-1, gh, gw), cells
 
 
-def _mask(regions: Sequence[Region], box: Box, grid: Grid) -> NDArray[np.float32]:
+def _judged(regions: Sequence[Region], box: Box, layout: Layout) -> NDArray[np.bool_]:
+    """Return which cells of the map are judged: (GH, GW)."""
     inspected = [region for region in regions if region.use == "inspect"]
     ignored = [region for region in regions if region.use == "ignore"]
-    judged = _share(inspected, box, grid) > _NOTHING if inspected else np.ones(grid, dtype=np.bool_)
+    judged = np.ones(layout.shape, dtype=np.bool_)
+    if inspected:
+        judged &= _share(inspected, box, layout) > _NOTHING
     if ignored:
-        judged &= _share(ignored, box, grid) < 0.5  # noqa: PLR2004 - half, as said in `place`
-    return judged.astype(np.float32)
+        judged &= _share(ignored, box, layout) < 0.5  # noqa: PLR2004 - half, as said in `place`
+    return judged
 
 
-def _share(regions: Sequence[Region], box: Box, grid: Grid) -> NDArray[np.float64]:
-    """Return the share of every patch that lies in any of the regions: (gh, gw), 0..1."""
-    left, top, right, bottom = box
-    xs, ys = np.linspace(left, right, grid[1] + 1), np.linspace(top, bottom, grid[0] + 1)
-    cells = shapely.box(xs[None, :-1], ys[:-1, None], xs[None, 1:], ys[1:, None])  # (gh, gw)
+def _share(regions: Sequence[Region], box: Box, layout: Layout) -> NDArray[np.float64]:
+    """Return the share of every cell that lies in any of the regions: (GH, GW), 0..1."""
+    xs, ys = box[0] + layout.columns.edges_px, box[1] + layout.rows.edges_px
+    cells = shapely.box(xs[None, :, 0], ys[:, None, 0], xs[None, :, 1], ys[:, None, 1])
     covered = shapely.union_all([shapely.Polygon(region.polygon) for region in regions])
     shapely.prepare(cells)
     return np.asarray(shapely.area(shapely.intersection(cells, covered)) / shapely.area(cells))

@@ -1,19 +1,27 @@
 """What runs a graph, and what it answers."""
 
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from partgate_engines._bundle import Bundle
+from partgate_engines._cuda_errors import DeviceFailed
 from partgate_engines._errors import FrameRefused
-from partgate_engines._placement import Box
-from partgate_station import Region
+from partgate_engines._tiles import Box
+from partgate_station import PartgateError, Region
+
+if TYPE_CHECKING:
+    from partgate_engines._openvino_options import OpenVinoOptions
 
 RuntimeKind = Literal["auto", "openvino", "tensorrt"]
 _CHANNELS = (1, 3)
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,10 +32,15 @@ class AnomalyResult:
     """Raw anomaly score: higher is worse, unbounded above; not a number if any patch's is not."""
 
     anomaly_map: NDArray[np.float32]
-    """(gh, gw) float32, read-only: each patch's distance to the memory bank; 0 where none is judged."""
+    """(GH, GW) float32, read-only: each patch's distance to the memory bank; 0 where none is judged.
+    As large as the model's grid, larger where the frame is judged in tiles."""
 
     box: Box | None = None
     """(left, top, right, bottom): the pixels of the frame that the map covers; None for all of it."""
+
+
+FrameScore = float | PartgateError
+"""What became of one frame of several; an error is returned so that it takes no other frame's score away."""
 
 
 class Runtime(Protocol):
@@ -49,17 +62,40 @@ class Runtime(Protocol):
             ConfigError: a region does not fit into the frame, or nothing is left to judge.
         """
 
+    def scores(
+        self, frames: Sequence[NDArray[np.uint8]], regions: Sequence[tuple[Region, ...]]
+    ) -> tuple[FrameScore, ...]:
+        """Score the frames of a part, side by side where the device can; the quickest way to a verdict.
+
+        Args:
+            frames: as `judge` takes them.
+            regions: for every frame.
+
+        Returns:
+            For every frame the score that `judge` returns, or the error that it raises.
+
+        Raises:
+            DeviceFailed: the device cannot be trusted any more, for no frame.
+        """
+
     def close(self) -> None:
         """Release the device. A closed runtime judges nothing."""
 
 
-def open_runtime(bundle: Bundle, kind: RuntimeKind = "auto", *, engines: Path | None = None) -> Runtime:
+def open_runtime(
+    bundle: Bundle,
+    kind: RuntimeKind = "auto",
+    *,
+    engines: Path | None = None,
+    openvino: "OpenVinoOptions | None" = None,
+) -> Runtime:
     """Compile a bundle's graph for this machine.
 
     Args:
         bundle: what to judge with.
         kind: which runtime; `auto` takes TensorRT where a GPU and all it needs are there, else OpenVINO.
-        engines: the folder in which TensorRT's engines are kept; None compiles at every start.
+        engines: the folder in which engines are kept; None compiles at every start.
+        openvino: how the CPU judges, where it does.
 
     Raises:
         RuntimeUnavailable: this machine has no such runtime; says what to install.
@@ -72,9 +108,10 @@ def open_runtime(bundle: Bundle, kind: RuntimeKind = "auto", *, engines: Path | 
         kind = choose()
     match kind:
         case "openvino":
-            from partgate_engines._openvino import OpenVinoRuntime
+            from partgate_engines._openvino_options import OpenVinoOptions
+            from partgate_engines._openvino_runtime import OpenVinoRuntime
 
-            return OpenVinoRuntime(bundle)
+            return OpenVinoRuntime(bundle, replace(openvino or OpenVinoOptions(), engines=engines))
         case "tensorrt":
             from partgate_engines._tensorrt import TensorRtRuntime
             from partgate_engines._tensorrt_choice import require_tensorrt
@@ -96,3 +133,48 @@ def with_channels(frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
     if shaped.ndim != 3 or shaped.shape[2] not in _CHANNELS or 0 in shaped.shape:  # noqa: PLR2004 - and channels
         raise FrameRefused(f"a frame of shape {frame.shape}; expected (h, w), (h, w, 1) or (h, w, 3)")
     return np.ascontiguousarray(shaped)
+
+
+def score_in_turn(
+    submit: Callable[[NDArray[np.uint8], tuple[Region, ...]], Callable[[], float]],
+    frames: Sequence[NDArray[np.uint8]],
+    regions: Sequence[tuple[Region, ...]],
+    *,
+    at_once: int,
+) -> tuple[FrameScore, ...]:
+    """Send frames to a device, at most so many before the first is answered; see `Runtime.scores`.
+
+    Args:
+        submit: sends one and returns at once with a function that waits for its answer.
+        frames: as `Runtime.judge` takes them.
+        regions: for every frame.
+        at_once: how many may be under way.
+    """
+    answers: list[FrameScore] = []
+    under_way: deque[Callable[[], FrameScore]] = deque()
+    for frame, judged in zip(frames, regions, strict=True):
+        if len(under_way) == at_once:
+            answers.append(under_way.popleft()())
+        under_way.append(_begun(submit, frame, judged))
+    answers.extend(wait() for wait in under_way)
+    return tuple(answers)
+
+
+def _begun(
+    submit: Callable[[NDArray[np.uint8], tuple[Region, ...]], Callable[[], float]],
+    frame: NDArray[np.uint8],
+    regions: tuple[Region, ...],
+) -> Callable[[], FrameScore]:
+    found = _or_error(lambda: submit(frame, regions))
+    if isinstance(found, PartgateError):
+        return lambda: found
+    return lambda: _or_error(found)
+
+
+def _or_error(ask: Callable[[], T]) -> T | PartgateError:
+    try:
+        return ask()
+    except DeviceFailed:
+        raise
+    except PartgateError as error:
+        return error

@@ -1,7 +1,7 @@
 """The graph on an NVIDIA GPU, by TensorRT."""
 
 import queue
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from functools import lru_cache
 
@@ -14,7 +14,7 @@ from partgate_engines._cuda_thread import DeviceThread
 from partgate_engines._errors import BundleRefused, FrameRefused
 from partgate_engines._machine import RuntimeFacts
 from partgate_engines._placement import Placement, place
-from partgate_engines._runtime import AnomalyResult, with_channels
+from partgate_engines._runtime import AnomalyResult, FrameScore, score_in_turn, with_channels
 from partgate_engines._tensorrt_build import Profile
 from partgate_engines._tensorrt_open import TensorRtOptions, open_session
 from partgate_engines._tensorrt_session import Session, Slot, Task
@@ -22,24 +22,25 @@ from partgate_station import Region
 
 _PLACEMENTS_KEPT = 16
 _WARM_UP_RUNS = 3  # plain, captured, launched
+_AT_ONCE = 2  # frames under way; a third would wait for a slot
 
-Answer = tuple[float, NDArray[np.float32]]
+Answer = tuple[NDArray[np.float32], NDArray[np.float32]]
+"""Scores (n,) and maps (n, gh, gw) of the tiles of one run."""
 
 
 class _Gpu:
     """One GPU with one engine, shared by the products that are judged with it."""
 
-    def __init__(
-        self, bundle: Bundle, open_it: Callable[[], Session], *, profile: Profile, timeout_s: float
-    ) -> None:
+    def __init__(self, bundle: Bundle, open_it: Callable[[], Session], options: TensorRtOptions) -> None:
         self.graph_sha256 = bundle.manifest.graph_sha256
-        self.profile = profile
-        self.timeout_s = timeout_s
+        self.options = options
+        self.profile = options.profile_for(bundle.manifest)
+        self.timeout_s = timeout_s = options.judge_timeout_s
         self.thread: DeviceThread[Session] = DeviceThread(open_it, name="partgate-gpu")
         self.users: dict[str, int] = {}
         slots = self.thread.call(lambda session: session.slots, timeout_s=timeout_s)
         self.facts = self.thread.call(lambda session: session.facts, timeout_s=timeout_s)
-        # As many frames are under way as there are slots; who brings one more waits for a slot.
+        # As many runs are under way as there are slots; who brings one more waits for a slot.
         self._free: queue.Queue[Slot] = queue.Queue(maxsize=len(slots))
         for slot in slots:
             self._free.put_nowait(slot)
@@ -65,15 +66,29 @@ class _Gpu:
         elif self.thread.failure is None:
             self.thread.call(lambda session: session.unload_bank(bundle_id), timeout_s=self.timeout_s)
 
-    def submit(self, frame: NDArray[np.uint8], placement: Placement, bank: str) -> "Future[Answer]":
-        """Copy a frame into a free slot and ask for its judging; returns before the answer."""
-        cut = placement.cut(frame)
-        slot = self._slot_for(cut.nbytes)
+    def submit(
+        self, frame: NDArray[np.uint8], placement: Placement, bank: str
+    ) -> "tuple[Future[Answer], ...]":
+        """Copy a frame into free slots and ask for its judging; returns before the last answer.
+
+        A frame of more tiles than the engine takes at once needs several slots, one after the other.
+        """
+        tiles, most = placement.cut(frame), self.profile.frames.most
+        return tuple(
+            self._submit(tiles[first : first + most], placement, bank, first // most)
+            for first in range(0, len(tiles), most)
+        )
+
+    def _submit(
+        self, tiles: NDArray[np.uint8], placement: Placement, bank: str, run: int
+    ) -> "Future[Answer]":
+        slot = self._slot_for(tiles.nbytes)
         try:
             # Into pinned memory, by the thread that brings the frame, while the GPU judges the last one.
-            np.copyto(slot.pinned.array[: cut.nbytes].reshape(cut.shape), cut)
-            height_px, width_px, channels = cut.shape
-            task = Task(slot=slot, shape=(height_px, width_px, channels), placement=placement, bank=bank)
+            np.copyto(slot.pinned.array[: tiles.nbytes].reshape(tiles.shape), tiles)
+            n, height_px, width_px, channels = tiles.shape
+            shape = n, height_px, width_px, channels
+            task = Task(slot=slot, shape=shape, placement=placement, bank=bank, run=run)
             future = self.thread.submit(lambda session: session.start(task), timeout_s=self.timeout_s)
         except BaseException:
             self._free.put_nowait(slot)
@@ -123,8 +138,7 @@ class TensorRtRuntime:
         gpu = _Gpu(
             bundle,
             open_it or (lambda: open_session(bundle, options)),
-            profile=options.profile,
-            timeout_s=options.judge_timeout_s,
+            options,
         )
         try:
             gpu.load(bundle)
@@ -145,13 +159,19 @@ class TensorRtRuntime:
         other runtime. Each is closed on its own, and the last one closes the GPU.
 
         Raises:
-            BundleRefused: it has another graph, so it needs an engine of its own.
+            BundleRefused: it has another graph, or frames that the engine was not built for, so it needs
+                an engine of its own.
             DeviceOutOfMemory: the GPU has no room for its bank.
         """
         gpu = self._opened()
         if bundle.manifest.graph_sha256 != gpu.graph_sha256:
             raise BundleRefused(
                 f"{bundle.folder}: has another graph than the engine on the GPU; open a runtime of its own"
+            )
+        if not gpu.profile.covers(gpu.options.profile_for(bundle.manifest)):
+            raise BundleRefused(
+                f"{bundle.folder}: its frames are larger than the tiles that the GPU's engine was built for;"
+                " open a runtime of its own"
             )
         gpu.load(bundle)
         other = object.__new__(TensorRtRuntime)
@@ -177,20 +197,33 @@ class TensorRtRuntime:
         """
         return self.submit(frame, regions)()
 
+    def scores(
+        self, frames: Sequence[NDArray[np.uint8]], regions: Sequence[tuple[Region, ...]]
+    ) -> tuple[FrameScore, ...]:
+        """Score the frames of a part, the upload of one beside the judging of the last; see `Runtime`."""
+        return score_in_turn(self._submit_for_score, frames, regions, at_once=_AT_ONCE)
+
+    def _submit_for_score(self, frame: NDArray[np.uint8], regions: tuple[Region, ...]) -> Callable[[], float]:
+        # The map comes with it: an engine's outputs are computed together.
+        answer = self.submit(frame, regions)
+        return lambda: answer().score
+
     def submit(
         self, frame: NDArray[np.uint8], regions: tuple[Region, ...] = ()
     ) -> Callable[[], AnomalyResult]:
         """Send one frame to the GPU and return at once with a function that waits for the answer.
 
-        The frame is copied and may be reused. Two frames may be under way: the upload of one runs beside
-        the judging of the other.
+        The frame is copied and may be reused. Two runs may be under way: the upload of one runs beside
+        the judging of the other. A frame of more tiles than one run takes waits for room here.
         """
         gpu = self._opened()
         shaped = with_channels(frame)
         placement = self._place(shaped.shape[0], shaped.shape[1], regions)
         _refuse_beyond(gpu.profile, placement)
-        future = gpu.submit(shaped, placement, self._bundle.id)
-        return lambda: _result(gpu.thread.result(future, timeout_s=gpu.timeout_s), placement)
+        futures = gpu.submit(shaped, placement, self._bundle.id)
+        return lambda: _result(
+            [gpu.thread.result(future, timeout_s=gpu.timeout_s) for future in futures], placement
+        )
 
     def warm_up(
         self, *, height_px: int, width_px: int, channels: int, regions: tuple[Region, ...] = ()
@@ -224,6 +257,7 @@ class TensorRtRuntime:
             regions=regions,
             size_px=manifest.size_px,
             grid=manifest.grid,
+            tiling=manifest.tiling,
         )
 
 
@@ -238,7 +272,10 @@ def _refuse_beyond(profile: Profile, placement: Placement) -> None:
     )
 
 
-def _result(answer: Answer, placement: Placement) -> AnomalyResult:
-    score, anomaly_map = answer
+def _result(answers: Sequence[Answer], placement: Placement) -> AnomalyResult:
+    scores, maps = (np.concatenate(arrays) for arrays in zip(*answers, strict=True))
+    # As in OpenVINO's: what a TopK does with NaN is not defined.
+    score = float(scores.max()) if np.isfinite(maps).all() else float("nan")
+    anomaly_map = placement.stitch(maps)
     anomaly_map.flags.writeable = False
     return AnomalyResult(score=score, anomaly_map=anomaly_map, box=placement.box)

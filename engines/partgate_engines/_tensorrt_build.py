@@ -3,10 +3,11 @@
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, Self
 
 from partgate_engines._cuda_errors import EngineNotBuilt
 from partgate_engines._errors import GraphRefused
+from partgate_engines._manifest import Manifest
 from partgate_engines._tensorrt_api import TensorRt
 from partgate_engines._tensorrt_contract import Contract, Tensor
 
@@ -15,6 +16,8 @@ Progress = Callable[[str, int, int], None]
 
 _DTYPES = {"UINT8": "uint8", "FLOAT": "float32", "HALF": "float16", "BF16": "bfloat16", "INT64": "int64"}
 _ERRORS_SHOWN = 5
+_USUAL_TILES, _MOST_TILES = 8, 32  # in one run
+_LARGEST_RUN = 2**28  # pixels times channels: 1 GB once they are floats
 
 
 def quiet(_step: str, _done: int, _total: int) -> None:
@@ -51,6 +54,26 @@ class Profile:
     channels: Span = Span(least=1, usual=3, most=3)
     bank_rows: Span = Span(least=1, usual=2048, most=50_000)
 
+    @classmethod
+    def of(cls, manifest: Manifest) -> Self:
+        """Return the sizes for a product: any frame one at a time, or runs of up to 32 tiles.
+
+        Products whose tiles are at most four times the graph's size share one.
+        """
+        if manifest.tiling is None:
+            return cls()
+        # Averaging first leaves less than four times the graph's size of a square tile; a box narrower
+        # than a tile is not averaged along its other side.
+        most_px = max(4 * manifest.size_px, manifest.tiling.tile_px)
+        side = Span(least=1, usual=manifest.size_px, most=most_px)
+        tiles = max(min(_LARGEST_RUN // (3 * most_px**2), _MOST_TILES), 1)
+        frames = Span(least=1, usual=min(_USUAL_TILES, tiles), most=tiles)
+        return cls(frames=frames, height_px=side, width_px=side)
+
+    def covers(self, other: "Profile") -> bool:
+        """Return whether an engine of this takes frames as large as the other's."""
+        return other.height_px.most <= self.height_px.most and other.width_px.most <= self.width_px.most
+
     def __str__(self) -> str:
         """Return all of it in one line: a part of the engine cache's key."""
         spans = ((field.name, getattr(self, field.name)) for field in fields(self))
@@ -64,6 +87,7 @@ class Profile:
             "columns": _corners(self.width_px, contract.size_px),
             "channels": _corners(3, self.channels),
             "bank": _corners(self.bank_rows, contract.features + 1),
+            "mask": _corners(self.frames, *contract.grid),
         }
 
 
@@ -108,6 +132,8 @@ def build_plan(
     """
     builder = tensorrt.builder()
     network = parse(tensorrt, builder, graph)
+    if _has_one_mask(network, contract):
+        network = parse(tensorrt, builder, free_masks(graph))
     keep_outputs(network, contract)
     check(network, contract)
     config = tensorrt.configuration(builder)
@@ -145,6 +171,28 @@ def keep_outputs(network: Any, contract: Contract) -> None:
     for output in outputs:
         if output.name not in contract.outputs:
             network.unmark_output(output)
+
+
+def free_masks(graph: bytes) -> bytes:
+    """Let a graph that was exported before there were tiles take a mask for every frame.
+
+    It multiplies by its only mask, and so by many: nothing but what is said of the input differs. Said
+    here and not to the network: the parser has reshaped the mask by then.
+    """
+    import onnx
+
+    model = onnx.load_from_string(graph)
+    (mask,) = [value for value in model.graph.input if value.name == "mask"]
+    lengths = mask.type.tensor_type.shape.dim
+    gh, gw = (length.dim_value for length in lengths)
+    mask.CopyFrom(onnx.helper.make_tensor_value_info("mask", onnx.TensorProto.FLOAT, ["n", gh, gw]))
+    content: bytes = model.SerializeToString(deterministic=True)
+    return content
+
+
+def _has_one_mask(network: Any, contract: Contract) -> bool:
+    inputs = [network.get_input(index) for index in range(network.num_inputs)]
+    return any(tensor.name == "mask" and tuple(tensor.shape) == contract.grid for tensor in inputs)
 
 
 def check(network: Any, contract: Contract) -> None:

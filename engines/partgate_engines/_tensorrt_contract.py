@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from partgate_engines._manifest import Manifest
-from partgate_engines._placement import Grid
+from partgate_engines._tiles import Grid
 
 FREE = -1
 """The length of an axis that a frame, a product or a batch decides."""
@@ -47,7 +47,7 @@ class Contract:
             "columns": Tensor(dtype="float32", shape=(FREE, self.size_px)),
             "channels": Tensor(dtype="float32", shape=(3, FREE)),
             "bank": Tensor(dtype="float32", shape=(FREE, self.features + 1)),
-            "mask": Tensor(dtype="float32", shape=self.grid),
+            "mask": Tensor(dtype="float32", shape=(FREE, *self.grid)),
         }
 
     @property

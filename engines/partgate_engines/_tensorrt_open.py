@@ -3,7 +3,7 @@
 import hashlib
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,6 +14,7 @@ from partgate_engines._cuda import CudaDevice, DeviceFacts
 from partgate_engines._cuda_errors import EngineNotBuilt
 from partgate_engines._engine_cache import EngineCache, EngineKey
 from partgate_engines._errors import BundleRefused, RuntimeUnavailable
+from partgate_engines._manifest import Manifest
 from partgate_engines._tensorrt_api import Flavour, TensorRt, find_tensorrt
 from partgate_engines._tensorrt_build import Profile, Progress, build_plan, quiet
 from partgate_engines._tensorrt_contract import Contract
@@ -38,7 +39,9 @@ class TensorRtOptions:
     precision: Precision = "fp32"
     """Of the backbone; distances and score are always float32. fp16 needs the parity gate's consent."""
 
-    profile: Profile = field(default_factory=Profile)
+    profile: Profile | None = None
+    """The sizes that the engine serves; None: those that suit the product."""
+
     cuda_graph: bool = True
     ordinal: int = 0
     """Of the GPU, as CUDA counts them."""
@@ -49,6 +52,10 @@ class TensorRtOptions:
     progress: Progress = quiet
     stop: threading.Event | None = None
     """Set it to give up a build."""
+
+    def profile_for(self, manifest: Manifest) -> Profile:
+        """Return the sizes that a product's engine serves."""
+        return self.profile or Profile.of(manifest)
 
 
 def wheel_for(facts: DeviceFacts, flavour: Flavour | None = None) -> TensorRt:
@@ -65,17 +72,17 @@ def wheel_for(facts: DeviceFacts, flavour: Flavour | None = None) -> TensorRt:
     )
 
 
-def key_of(tensorrt: TensorRt, facts: DeviceFacts, graph_sha256: str, options: TensorRtOptions) -> EngineKey:
-    """Return everything an engine is compiled of and for."""
+def key_of(tensorrt: TensorRt, facts: DeviceFacts, manifest: Manifest, options: TensorRtOptions) -> EngineKey:
+    """Return everything a product's engine is compiled of and for."""
     return EngineKey(
-        graph_sha256=graph_sha256,
-        gpu=facts.name,
+        graph_sha256=manifest.graph_sha256,
+        device=facts.name,
         capability=facts.capability,
         driver=facts.driver,
         flavour=tensorrt.flavour,
         version=tensorrt.version,
         precision=_precision(options.precision),
-        profile=str(options.profile),
+        profile=str(options.profile_for(manifest)),
     )
 
 
@@ -106,7 +113,7 @@ def compile_graph(tensorrt: TensorRt, bundle: Bundle, options: TensorRtOptions) 
         tensorrt,
         graph,
         contract=Contract.of(bundle.manifest),
-        profile=options.profile,
+        profile=options.profile_for(bundle.manifest),
         progress=options.progress,
         stop=options.stop,
     )
@@ -144,6 +151,7 @@ def load_session(
             device,
             engine,
             grid=bundle.manifest.grid,
+            tiles=options.profile_for(bundle.manifest).frames.most,
             version=f"{tensorrt.flavour} {tensorrt.version}",
             precision=_precision(options.precision),
         )
@@ -172,7 +180,7 @@ def _engine(
     if options.engines is None:
         return load(tensorrt, build(), contract=contract, graphs=options.cuda_graph)
     cache = EngineCache(options.engines)
-    key = key_of(tensorrt, facts, bundle.manifest.graph_sha256, options)
+    key = key_of(tensorrt, facts, bundle.manifest, options)
     kernels = cache.beside(key, ".kernels")
     for attempt in (1, 2):
         plan = cache.get(key, build)

@@ -1,8 +1,12 @@
-"""What lies on the GPU while a station judges: banks, resizes, slots, and how they are bound."""
+"""What lies on the GPU while a station judges: banks, resizes, slots, and how they are bound.
+
+A run is what the engine judges at once: a frame, or as many of its tiles as the engine takes.
+"""
 
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
+from math import prod
 from typing import TypeVar
 
 import numpy as np
@@ -12,8 +16,9 @@ from numpy.typing import NDArray
 from partgate_engines._cuda import CudaDevice, CudaEvent, CudaGraph, DeviceBuffer, PinnedBuffer
 from partgate_engines._cuda_errors import DeviceOutOfMemory
 from partgate_engines._machine import RuntimeFacts
-from partgate_engines._placement import Grid, Placement
+from partgate_engines._placement import Placement
 from partgate_engines._tensorrt_execution import Engine, Execution
+from partgate_engines._tiles import Grid
 
 log = structlog.get_logger(__name__)
 
@@ -23,12 +28,12 @@ T = TypeVar("T")
 _PLACEMENTS_KEPT = 16
 _BINDINGS_KEPT = 32
 _FLOAT = 4
-_ALIGNMENT = 256  # of TensorRT's addresses
+_ALIGNMENT = 256  # of TensorRT's addresses; the scores of 64 tiles lie before the maps
 
 
 @dataclass(slots=True, eq=False)
 class Slot:
-    """Where one frame lies on its way: pinned in the host, and on the device. Two frames are under way."""
+    """Where one run lies on its way: pinned in the host, and on the device. Two are under way."""
 
     index: int
     pinned: PinnedBuffer
@@ -40,7 +45,7 @@ class Slot:
 
     @property
     def capacity(self) -> int:
-        """The bytes of the largest frame that it holds."""
+        """The bytes of the largest run that it holds."""
         return self.frame.nbytes
 
 
@@ -49,24 +54,29 @@ class Task:
     """What is judged in one slot."""
 
     slot: Slot
-    shape: tuple[int, int, int]
-    """Height, width and channels of what lies in the slot."""
+    shape: tuple[int, int, int, int]
+    """Tiles, height, width and channels of what lies in the slot."""
 
     placement: Placement
     bank: str
     """The name that the bank was loaded under."""
+
+    run: int = 0
+    """Which run of the frame's this is."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Placed:
     rows: DeviceBuffer
     columns: DeviceBuffer
-    mask: DeviceBuffer
+    masks: tuple[DeviceBuffer, ...]
+    """One for each run."""
+
     placement: Placement
     """Kept, so that its identity stays its own."""
 
     def free(self) -> None:
-        for buffer in (self.rows, self.columns, self.mask):
+        for buffer in (self.rows, self.columns, *self.masks):
             buffer.free()
 
 
@@ -79,6 +89,7 @@ class _Binding:
     """
 
     execution: Execution
+    tiles: int
     runs: int = 0
     graph: CudaGraph | None = field(default=None)
 
@@ -100,6 +111,7 @@ class Session:
         engine: Engine,
         *,
         grid: Grid,
+        tiles: int = 1,
         slots: int = 2,
         version: str = "unknown",
         precision: str = "fp32",
@@ -113,6 +125,7 @@ class Session:
         self._device = device
         self._engine = engine
         self._grid = grid
+        self._tiles = tiles  # the most of one run
         self._capture = engine.captures
         self._copies = device.stream()
         self._work = device.stream()
@@ -138,7 +151,7 @@ class Session:
             found[0].free()
 
     def grow(self, slot: Slot, nbytes: int) -> None:
-        """Make a slot large enough for a frame of so many bytes."""
+        """Make a slot large enough for a run of so many bytes."""
         if slot.capacity >= nbytes:
             return
         frame = self._with_room(lambda: self._device.allocate(nbytes))
@@ -153,21 +166,20 @@ class Session:
         old_frame.free()
         old_pinned.free()
 
-    def start(self, task: Task) -> Callable[[], tuple[float, Floats]]:
-        """Put a frame's upload, judging and answer into the streams.
+    def start(self, task: Task) -> Callable[[], tuple[Floats, Floats]]:
+        """Put a run's upload, judging and answer into the streams.
 
         Returns:
-            Waits for the answer and returns it: the score and a new (gh, gw) map. The slot is free
-            again after that.
+            Waits for the answer and returns it: new arrays of the scores (n,) and maps (n, gh, gw) of
+            the run's tiles. The slot is free again after that.
         """
         slot, binding = task.slot, self._with_room(lambda: self._binding(task))
-        height_px, width_px, channels = task.shape
-        self._device.upload(slot.frame, slot.pinned.array[: height_px * width_px * channels], self._copies)
+        self._device.upload(slot.frame, slot.pinned.array[: prod(task.shape)], self._copies)
         slot.uploaded.record(self._copies)
         self._work.wait_for(slot.uploaded)
         self._run(binding, slot)
         slot.answered.record(self._work)
-        return lambda: self._answer(slot)
+        return lambda: self._answer(slot, binding.tiles)
 
     def keep_kernels(self) -> None:
         """Keep what the engine compiled while it ran, for the next start."""
@@ -204,18 +216,20 @@ class Session:
 
     def _enqueue(self, binding: _Binding, slot: Slot) -> None:
         binding.execution.enqueue(self._work.handle)
-        self._device.download(slot.pinned_answer.array, slot.answer, self._work)
+        answer = slot.pinned_answer.array[: self._answer_bytes(binding.tiles)]
+        self._device.download(answer, slot.answer, self._work)
 
-    def _answer(self, slot: Slot) -> tuple[float, Floats]:
+    def _answer(self, slot: Slot, tiles: int) -> tuple[Floats, Floats]:
         slot.answered.synchronize()
-        floats = slot.pinned_answer.array.view(np.float32)
-        anomaly_map = floats[_ALIGNMENT // _FLOAT :].reshape(self._grid).copy()
-        # As in OpenVINO's: what a TopK does with NaN is not defined.
-        score = float(floats[0]) if np.isfinite(anomaly_map).all() else float("nan")
-        return score, anomaly_map
+        floats = slot.pinned_answer.array[: self._answer_bytes(tiles)].view(np.float32)
+        maps = floats[_ALIGNMENT // _FLOAT :].reshape(tiles, *self._grid)
+        return floats[:tiles].copy(), maps.copy()
+
+    def _answer_bytes(self, tiles: int) -> int:
+        return _ALIGNMENT + _FLOAT * tiles * self._grid[0] * self._grid[1]
 
     def _binding(self, task: Task) -> _Binding:
-        key = (task.slot.index, task.shape, id(task.placement), task.bank)
+        key = (task.slot.index, task.shape, id(task.placement), task.run, task.bank)
         found = self._bindings.get(key)
         if found is None:
             placed = self._place(task.placement)
@@ -227,18 +241,18 @@ class Session:
         return found
 
     def _bound(self, task: Task, placed: _Placed) -> _Binding:
-        height_px, width_px, channels = task.shape
+        tiles, height_px, width_px, channels = task.shape
         bank, rows, columns = self._banks[task.bank]
         size_px = task.placement.rows.shape[0]
         execution = self._engine.execution()
         needed = execution.bind(
             shapes={
-                "frames": (1, height_px, width_px, channels),
+                "frames": task.shape,
                 "rows": (size_px, height_px),
                 "columns": (width_px, size_px),
                 "channels": (3, channels),
                 "bank": (rows, columns),
-                "mask": self._grid,
+                "mask": (tiles, *self._grid),
             },
             addresses={
                 "frames": task.slot.frame.address,
@@ -246,14 +260,14 @@ class Session:
                 "columns": placed.columns.address,
                 "channels": self._channels[channels].address,
                 "bank": bank.address,
-                "mask": placed.mask.address,
+                "mask": placed.masks[task.run].address,
                 "score": task.slot.answer.address,
                 "anomaly_map": task.slot.answer.address + _ALIGNMENT,
             },
         )
         scratch = self._scratch_of(needed)
         execution.use_scratch(scratch.address, scratch.nbytes)
-        return _Binding(execution)
+        return _Binding(execution, tiles)
 
     def _scratch_of(self, nbytes: int) -> DeviceBuffer:
         """Return scratch memory for all executions: they run one after the other, in one stream."""
@@ -274,7 +288,10 @@ class Session:
             found = self._placed[id(placement)] = _Placed(
                 rows=self._uploaded(placement.rows),
                 columns=self._uploaded(placement.columns),
-                mask=self._uploaded(placement.mask),
+                masks=tuple(
+                    self._uploaded(placement.mask[first : first + self._tiles])
+                    for first in range(0, len(placement.mask), self._tiles)
+                ),
                 placement=placement,
             )
         self._placed.move_to_end(id(placement))
@@ -287,7 +304,7 @@ class Session:
         return buffer
 
     def _slot(self, index: int) -> Slot:
-        answer_bytes = _ALIGNMENT + _FLOAT * self._grid[0] * self._grid[1]
+        answer_bytes = self._answer_bytes(self._tiles)
         return Slot(
             index=index,
             pinned=self._device.pinned(0),

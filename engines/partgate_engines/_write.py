@@ -3,6 +3,7 @@
 import os
 import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from uuid import uuid4
 
@@ -22,7 +23,9 @@ def write_file(path: Path, content: bytes) -> None:
         draft.replace(path)
         _sync(path.parent)
     except OSError as error:
-        draft.unlink(missing_ok=True)
+        # The folder may be a file: then there is no draft either.
+        with suppress(OSError):
+            draft.unlink(missing_ok=True)
         raise _cannot_write(path, error) from error
 
 
@@ -83,4 +86,6 @@ def _sync(path: Path) -> None:
 
 
 def _cannot_write(path: Path, error: OSError) -> BundleNotWritten:
-    return BundleNotWritten(f"{path}: cannot be written ({error.strerror}); is the disk full, or not yours?")
+    return BundleNotWritten(
+        f"{path}: cannot be written ({error.strerror}); is the disk full, not yours, or a file in the way?"
+    )

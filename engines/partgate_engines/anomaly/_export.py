@@ -12,7 +12,8 @@ import onnx
 from numpy.typing import NDArray
 
 from partgate_engines._errors import GraphRefused
-from partgate_engines._openvino_device import evaluate
+from partgate_engines._manifest import Contrast
+from partgate_engines._openvino_device import evaluate, library
 from partgate_engines._resize import resize_matrix
 from partgate_engines.anomaly._weights import Weights
 
@@ -24,6 +25,7 @@ _FREE_AXES = {
     "columns": {0: "w"},
     "channels": {1: "c"},
     "bank": {0: "k"},
+    "mask": {0: "n"},
     "score": {0: "n"},
     "anomaly_map": {0: "n"},
     "features": {0: "n"},
@@ -40,7 +42,13 @@ Arrays = tuple[NDArray[Any], ...]
 
 
 def export(
-    *, backbone: str, layers: Sequence[str], size_px: int, scored_share: float, weights: Weights
+    *,
+    backbone: str,
+    layers: Sequence[str],
+    size_px: int,
+    scored_share: float,
+    weights: Weights,
+    contrast: Contrast = "global",
 ) -> bytes:
     """Export the graph of a backbone.
 
@@ -50,6 +58,7 @@ def export(
         size_px: the backbone's input.
         scored_share: of the patches, the worst, over which the score is the mean.
         weights: of the backbone.
+        contrast: whether the backbone sees grey levels or local contrast.
 
     Returns:
         An ONNX model with its weights inside. The same input gives the same bytes.
@@ -65,7 +74,7 @@ def export(
 
         model = build_model(backbone=backbone, layers=layers, size_px=size_px, weights=weights)
         grid, features = _grid(model, size_px)
-        module = _graph_of(model, size_px=size_px, grid=grid, scored_share=scored_share)
+        module = _graph_of(model, size_px=size_px, grid=grid, scored_share=scored_share, contrast=contrast)
         content = _to_onnx(module, _example(_EXPORT_AT, size_px, grid, features))
         for shape in _CHECK_AT:
             example = _example(shape, size_px, grid, features)
@@ -76,7 +85,13 @@ def export(
 
 
 def build_graph(
-    *, backbone: str, layers: Sequence[str], size_px: int, scored_share: float, weights: Weights
+    *,
+    backbone: str,
+    layers: Sequence[str],
+    size_px: int,
+    scored_share: float,
+    weights: Weights,
+    contrast: Contrast = "global",
 ) -> Any:
     """Return the module that `export` exports: what the graph means, in torch.
 
@@ -87,14 +102,17 @@ def build_graph(
         from partgate_engines.anomaly._backbone import build_model
 
         model = build_model(backbone=backbone, layers=layers, size_px=size_px, weights=weights)
-        return _graph_of(model, size_px=size_px, grid=_grid(model, size_px)[0], scored_share=scored_share)
+        grid, _ = _grid(model, size_px)
+        return _graph_of(model, size_px=size_px, grid=grid, scored_share=scored_share, contrast=contrast)
 
 
-def _graph_of(model: Any, *, size_px: int, grid: tuple[int, int], scored_share: float) -> Any:
+def _graph_of(
+    model: Any, *, size_px: int, grid: tuple[int, int], scored_share: float, contrast: Contrast
+) -> Any:
     from partgate_engines.anomaly._patch_graph import PatchGraph
 
     worst = min(max(round(scored_share * grid[0] * grid[1]), 1), _MOST_SCORED)
-    return PatchGraph(model, size_px=size_px, worst=worst).eval()
+    return PatchGraph(model, size_px=size_px, worst=worst, contrast=contrast).eval()
 
 
 @contextmanager
@@ -102,6 +120,7 @@ def _calm() -> Iterator[None]:
     # torch warns that its older exporter will go one day, and of every size it traces; the newer one
     # fixes the batch of PatchCore at the example's (docs/decisions/0003), and what tracing bakes in is
     # found by `_compare`.
+    library()  # first, so that anomalib's own import of OpenVINO tells nobody either
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
@@ -122,8 +141,9 @@ def _example(shape: tuple[int, int, int, int], size_px: int, grid: tuple[int, in
     random = np.random.default_rng(n)
     bank = random.standard_normal((5 + n, features + 1)).astype(np.float32)
     bank[:, -1] = (bank[:, :-1] ** 2).sum(axis=1) / 4
-    mask = np.ones(grid, dtype=np.float32)
-    mask[0, :n] = 0
+    mask = np.ones((n, *grid), dtype=np.float32)
+    for frame in range(n):
+        mask[frame, 0, : frame + 1] = 0
     return (
         random.integers(0, 256, size=(n, height_px, width_px, channels), dtype=np.uint8),
         resize_matrix(height_px, size_px),

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from partgate_engines._golden import LARGEST_GOLDEN, GoldenFrame
-from partgate_engines._placement import inspected_box
+from partgate_engines._tiles import inspected_box
 from partgate_engines.anomaly._images import GoodImage
 from partgate_station import Region, Thresholds
 

@@ -13,7 +13,7 @@ from partgate_engines.anomaly._weights import Weights
 _log = logging.getLogger(__name__)
 
 # Part of the key: change it whenever the exported graph changes its meaning.
-_EXPORT = 2
+_EXPORT = 3
 
 # The score is the mean of this share of a map's patches, the worst ones (docs/decisions/0003).
 SCORED_SHARE = 0.01
@@ -25,7 +25,7 @@ def graph_for(settings: LearnSettings, weights: Weights, graphs: Path) -> Path:
     Only an export imports torch and anomalib.
 
     Args:
-        settings: of which backbone, layers and size count.
+        settings: of which backbone, layers, size and contrast count.
         weights: of the backbone.
         graphs: the folder of the graphs; a graph that was damaged there is exported again.
 
@@ -52,6 +52,8 @@ def _key(settings: LearnSettings, weights: Weights) -> str:
         "size_px": settings.size_px,
         "weights": weights.sha256,
     }
+    if settings.contrast != "global":  # left out, so that homes keep the graphs they have
+        what["contrast"] = settings.contrast
     return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()
 
 
@@ -83,4 +85,5 @@ def _exported(settings: LearnSettings, weights: Weights) -> bytes:
         size_px=settings.size_px,
         scored_share=SCORED_SHARE,
         weights=weights,
+        contrast=settings.contrast,
     )

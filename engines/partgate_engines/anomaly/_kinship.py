@@ -25,7 +25,7 @@ def describe(patches: NDArray[np.float32], mask: NDArray[np.float32]) -> NDArray
     """Return what an image looks like from afar.
 
     Args:
-        patches: (gh * gw, d) float32 features.
+        patches: (gh * gw, d) float32 features; of tiles, those of the stitched map.
         mask: (gh, gw), 1 where a patch is judged.
 
     Returns:

@@ -56,7 +56,8 @@ def learn(
     path = graph_for(settings, weights, graphs)
     graph = OpenVinoGraph(path, with_features=True)
     progress(GRAPH_STEP, 1, 1)
-    reader = Reader(graph=graph, regions=regions, progress=progress)
+    tiling = settings.tiling(graph.grid)
+    reader = Reader(graph=graph, regions=regions, tiling=tiling, progress=progress)
     patches = reader.patches(good, first=0, seed=settings.seed)
     bank, coverage = _bank(reader, patches, settings)
     scores, calibration = judge_good(reader, bank, patches.sources, good)
@@ -66,6 +67,8 @@ def learn(
         layers=settings.layers,
         size_px=settings.size_px,
         grid=graph.grid,
+        tiling=tiling,
+        contrast=settings.contrast,
         weights_sha256=weights.sha256,
         graph=path,
         graph_sha256=file_sha256(path),

@@ -13,13 +13,14 @@ from partgate_engines._bank import MemoryBank
 from partgate_engines._bundle import BANK, GOLDEN, GRAPH, MANIFEST, Bundle
 from partgate_engines._errors import BundleNotWritten, GraphRefused
 from partgate_engines._golden import GoldenFrame, golden_bytes
-from partgate_engines._manifest import Calibration, Golden, GoldenEntry, Manifest, Source
-from partgate_engines._placement import Grid
+from partgate_engines._manifest import Calibration, Contrast, Golden, GoldenEntry, Manifest, Source, Tiling
 from partgate_engines._signature import SIGNATURE, Signer, TrustedSigners
+from partgate_engines._tiles import Grid
 from partgate_engines._write import link_or_copy, write_folder
 from partgate_engines.anomaly._golden_frames import choose_golden
 from partgate_engines.anomaly._images import GoodImage
 from partgate_engines.anomaly._references import (
+    Look,
     Reference,
     openvino_reference,
     torch_reference,
@@ -60,6 +61,11 @@ class Learned:
     regions: tuple[Region, ...]
     learned_at: datetime
     parent: str | None = None
+    tiling: Tiling | None = None
+    """None: what is judged is one tile."""
+
+    contrast: Contrast = "global"
+    """What the backbone sees."""
 
     def save(
         self,
@@ -121,19 +127,17 @@ class Learned:
 
     def _reference(self, weights: Path | None) -> Reference:
         bank = self.bank.augmented()
+        look = Look(size_px=self.size_px, grid=self.grid, tiling=self.tiling, regions=self.regions)
         if not was_exported_here():
-            return openvino_reference(
-                self.graph, bank, size_px=self.size_px, grid=self.grid, regions=self.regions
-            )
+            return openvino_reference(self.graph, bank, look)
         return torch_reference(
             bank,
+            look,
             backbone=self.backbone,
             layers=self.layers,
+            contrast=self.contrast,
             weights=weights,
             weights_sha256=self.weights_sha256,
-            size_px=self.size_px,
-            grid=self.grid,
-            regions=self.regions,
         )
 
     def _bank_bytes(self) -> bytes:
@@ -150,6 +154,8 @@ class Learned:
             layers=self.layers,
             size_px=self.size_px,
             grid=self.grid,
+            tiling=self.tiling,
+            contrast=self.contrast,
             features=features,
             weights_sha256=self.weights_sha256,
             graph_sha256=self.graph_sha256,

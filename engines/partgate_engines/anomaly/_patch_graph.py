@@ -7,9 +7,18 @@ import torch
 from anomalib.models.image.patchcore.torch_model import PatchcoreModel
 from torch import Tensor, nn
 
+from partgate_engines._manifest import Contrast
 from partgate_engines.anomaly._backbone import normalisation
+from partgate_engines.anomaly._contrast import down_matrix, up_matrix
 
 _BLOCKS = 8
+_SUSPECT_BLOCKS = 2
+_COARSE_ROWS = 512  # of the bank, the first: what a score's first look compares with
+_ONE_SUSPECT_IN = 8  # patches is looked at twice
+_MOST_SUSPECTS = 3840  # TensorRT's TopK takes no more
+_FAINT_LEVELS = 2.0  # grey levels of deviation, about a camera's noise: what is flat stays flat
+_MOST_DEVIATIONS = 4.0  # a pixel far off its surroundings counts for no more
+_LEVELS = 48.0  # grey levels that one local deviation is worth to the backbone
 
 
 class PatchGraph(nn.Module):
@@ -23,15 +32,24 @@ class PatchGraph(nn.Module):
 
     mean: Tensor
     deviation: Tensor
+    down: Tensor
+    up: Tensor
 
-    def __init__(self, model: PatchcoreModel, *, size_px: int, worst: int) -> None:
+    def __init__(self, model: PatchcoreModel, *, size_px: int, worst: int, contrast: Contrast) -> None:
         super().__init__()
         self._model = model
         self._size_px = size_px
         self._worst = worst
+        self._contrast = contrast
         mean, deviation = normalisation(model.backbone)
         self.register_buffer("mean", 255 * torch.tensor(mean).reshape(1, 3, 1, 1))
         self.register_buffer("deviation", 255 * torch.tensor(deviation).reshape(1, 3, 1, 1))
+        if contrast == "local":
+            # anomalib's counts the zeros beyond the border, which makes all that lies there look alike:
+            # with local contrast that lost 0.065 AUROC on the magnetic tiles (0.847 against 0.781).
+            self._pooler = nn.AvgPool2d(3, 1, 1, count_include_pad=False)
+            self.register_buffer("down", torch.from_numpy(down_matrix(size_px)))
+            self.register_buffer("up", torch.from_numpy(up_matrix(size_px)))
 
     def forward(  # noqa: PLR0917 - torch exports positional inputs, and these are the graph's
         self, frames: Tensor, rows: Tensor, columns: Tensor, channels: Tensor, bank: Tensor, mask: Tensor
@@ -44,7 +62,7 @@ class PatchGraph(nn.Module):
             columns: (w, s) float32, resizes the columns.
             channels: (3, c) float32, makes red, green and blue of the camera's channels.
             bank: (k, d + 1) float32, rows `[-2y, |y|^2]`.
-            mask: (gh, gw) float32, 1 where a patch is judged.
+            mask: (n, gh, gw) float32, 1 where a patch is judged.
 
         Returns:
             score (n,), anomaly map (n, gh, gw) and features (n, gh * gw, d), all float32.
@@ -52,8 +70,8 @@ class PatchGraph(nn.Module):
         patches = self._embed(self._resized(frames, rows, columns, channels))  # (n, d, gh, gw)
         features = patches.flatten(2).transpose(1, 2)  # (n, gh * gw, d)
         anomaly_map = _distances(features, bank).reshape(-1, *patches.shape[2:]) * mask  # (n, gh, gw)
-        worst = torch.topk(anomaly_map.flatten(1), self._worst, dim=1).values  # (n, worst)
-        return worst.mean(dim=1), anomaly_map, features
+        score = _worst_distances(features, bank, mask, self._worst).mean(dim=1)  # (n,)
+        return score, anomaly_map, features
 
     def _resized(self, frames: Tensor, rows: Tensor, columns: Tensor, channels: Tensor) -> Tensor:
         # Cast first: the only thing TensorRT does with uint8.
@@ -61,24 +79,89 @@ class PatchGraph(nn.Module):
         lines = rows @ pixels.flatten(2)  # (n, s, w * c)
         lines = lines.reshape(frames.shape[0], self._size_px, frames.shape[2], frames.shape[3])
         small = lines.permute(0, 1, 3, 2) @ columns  # (n, s, c, s)
+        if self._contrast == "local":
+            small = self._local(small.permute(0, 2, 1, 3)).permute(0, 2, 1, 3)
         colours = (channels @ small).permute(0, 2, 1, 3)  # (n, 3, s, s)
+        if self._contrast == "local":
+            return colours / self.deviation
         return (colours - self.mean) / self.deviation
+
+    def _local(self, pixels: Tensor) -> Tensor:
+        """Return by how many local deviations each pixel differs from the local mean, in grey levels.
+
+        Of the camera's channels, so that a grey frame costs a third. Every channel has its own mean,
+        and all have one deviation: a channel in which nothing happens is not blown up to noise, and
+        what differs in colour from its surroundings keeps that colour.
+        """
+        own = pixels - self._around(pixels)  # (n, c, s, s)
+        around = self._around((own * own).mean(dim=1, keepdim=True))  # (n, 1, s, s)
+        deviations = own / (_rooted(around) + _FAINT_LEVELS)
+        return _LEVELS * deviations.clamp(-_MOST_DEVIATIONS, _MOST_DEVIATIONS)
+
+    def _around(self, pixels: Tensor) -> Tensor:
+        """Return the local means of (n, c, s, s)."""
+        cells = self.down @ pixels @ self.down.transpose(0, 1)  # (n, c, 32, 32)
+        return self.up @ cells @ self.up.transpose(0, 1)
 
     def _embed(self, pixels: Tensor) -> Tensor:
         layers = self._model.feature_extractor(pixels)
-        pooled = {name: self._model.feature_pooler(layer) for name, layer in layers.items()}
+        pooler = self._pooler if self._contrast == "local" else self._model.feature_pooler
+        pooled = {name: pooler(layer) for name, layer in layers.items()}
         return self._model.generate_embedding(pooled)
 
 
 def _distances(features: Tensor, bank: Tensor) -> Tensor:
     """Return each patch's distance to its nearest neighbour in the bank: (n, p)."""
+    return _rooted(_squares(features) + _nearest(_augmented(features), bank, blocks=_BLOCKS))
+
+
+def _worst_distances(features: Tensor, bank: Tensor, mask: Tensor, worst: int) -> Tensor:
+    """Return the distances of the patches that are farthest from the bank: (n, worst).
+
+    Greedy selection puts the rows that cover the most first, so the distance to the first few of them
+    is a bound from above that is nearly as good; only the patches with the highest bounds are compared
+    with all rows. A patch that is left out is nearer to the bank than its bound, so what is missed is
+    never far away: on 250 magnetic tiles the rank correlation with the exact score was 0.9999 (0.9998
+    with 8,000 rows), and the head took a third of the time.
+    """
+    augmented, squares = _augmented(features), _squares(features)
+    bounds = (squares + _nearest(augmented, bank[:_COARSE_ROWS], blocks=_BLOCKS)).abs() * mask.flatten(-2)
+    suspects = max(worst, bounds.shape[1] // _ONE_SUSPECT_IN)
+    where = torch.topk(bounds, min(suspects, _MOST_SUSPECTS), dim=1).indices  # (n, suspects)
+    chosen = _taken(augmented, where)
+    refined = _taken(squares, where) + _nearest(chosen, bank, blocks=_SUSPECT_BLOCKS)
+    judged = _taken(mask.flatten(-2), where)
+    # Whatever is not a number anywhere makes the score none: what a TopK does with NaN is not defined.
+    # Added one after the other: TensorRT-RTX 1.7.1 builds no sum of the two where the batch is free.
+    farthest = torch.topk(_rooted(refined) * judged, worst, dim=1).values
+    doubts = [(values - values).sum(dim=1, keepdim=True) for values in (bounds, refined)]  # (n, 1)
+    return farthest + doubts[0] + doubts[1]
+
+
+def _taken(values: Tensor, where: Tensor) -> Tensor:
+    """Return `values[i, where[i]]` for every i: (n, m, ...)."""
+    # By whole rows of all frames together: an element-wise gather needs an index for every feature.
+    first = torch.arange(values.shape[0], device=values.device).unsqueeze(1) * values.shape[1]
+    return values.flatten(0, 1)[where + first]
+
+
+def _augmented(features: Tensor) -> Tensor:
+    return torch.cat((features, torch.ones_like(features[..., :1])), dim=2)
+
+
+def _squares(features: Tensor) -> Tensor:
+    return (features * features).sum(dim=2)
+
+
+def _nearest(augmented: Tensor, bank: Tensor, *, blocks: int) -> Tensor:
+    """Return the least of `|y|^2 - 2 x.y` over the rows y of the bank, for every patch x: (n, p)."""
     # |x - y|^2 = |x|^2 + [x, 1] . [-2y, |y|^2]: one product, and no n x k matrix is touched twice.
-    ones = torch.ones_like(features[..., :1])
-    augmented, columns = torch.cat((features, ones), dim=2), bank.transpose(0, 1)
     # In blocks of patches, so that a product is still in the cache when its least values are looked
     # for: with 20,000 rows the head took 28 ms instead of 61, with 2,048 4.1 instead of 4.9.
-    blocks = [(block @ columns).amin(dim=2) for block in augmented.chunk(_BLOCKS, dim=1)]
-    nearest = torch.cat(blocks, dim=1)  # (n, p)
-    squared = (features * features).sum(dim=2) + nearest
+    columns = bank.transpose(0, 1)
+    return torch.cat([(block @ columns).amin(dim=2) for block in augmented.chunk(blocks, dim=1)], dim=1)
+
+
+def _rooted(squared: Tensor) -> Tensor:
     # abs, not clamp: rounding can make a zero slightly negative, and clamp turns NaN into 0 on x86.
     return squared.abs().sqrt()

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from partgate_engines._bank import MemoryBank, without
 from partgate_engines._errors import ImagesRefused
-from partgate_engines._manifest import Source
+from partgate_engines._manifest import Source, Tiling
 from partgate_engines._openvino import OpenVinoGraph
 from partgate_engines._placement import Placement, place
 from partgate_engines.anomaly._images import GoodImage, checked, fingerprint
@@ -40,6 +40,7 @@ class Reader:
     graph: OpenVinoGraph
     regions: tuple[Region, ...]
     progress: Progress
+    tiling: Tiling | None = None
     _placements: dict[tuple[int, int], Placement] = field(default_factory=dict)
 
     def patches(self, images: Sequence[GoodImage], *, first: int, seed: int) -> Patches:
@@ -116,7 +117,9 @@ class Reader:
         placement = self._place(pixels, image.origin)
         self.graph.run(pixels, placement)
         patches = self.graph.patches()
-        return patches[placement.mask.ravel() > 0], describe(patches, placement.mask)
+        whole = placement.stitch(patches.reshape(*placement.mask.shape, -1))  # (GH, GW, d)
+        description = describe(whole.reshape(-1, whole.shape[2]), placement.stitch(placement.mask))
+        return patches[placement.mask.ravel() > 0], description
 
     def _score(self, pixels: NDArray[np.uint8], origin: str) -> float:
         score, _ = self.graph.run(pixels, self._place(pixels, origin))
@@ -142,6 +145,7 @@ class Reader:
                 regions=self.regions,
                 size_px=self.graph.size_px,
                 grid=self.graph.grid,
+                tiling=self.tiling,
             )
         except ConfigError as error:
             raise type(error)([f"{origin}: {problem}" for problem in error.problems]) from error

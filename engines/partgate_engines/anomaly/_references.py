@@ -12,15 +12,39 @@ from numpy.typing import NDArray
 from partgate_engines._bundle import Bundle
 from partgate_engines._errors import TrainingUnavailable, WeightsRefused
 from partgate_engines._golden import GoldenFrame
+from partgate_engines._manifest import Contrast, Tiling
 from partgate_engines._openvino import OpenVinoGraph
-from partgate_engines._placement import Grid, Placement, place
+from partgate_engines._placement import Placement, place
 from partgate_engines._runtime import with_channels
+from partgate_engines._tiles import Grid
 from partgate_engines.anomaly._graphs import SCORED_SHARE
 from partgate_engines.anomaly._versions import version_of
 from partgate_engines.anomaly._weights import find_weights
 from partgate_station import Region
 
 Answer = tuple[float, NDArray[np.float32]]
+_TILES_AT_ONCE = 8  # torch keeps what OpenVINO has let go of
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """How a product looks at a frame."""
+
+    size_px: int
+    grid: Grid
+    tiling: Tiling | None
+    regions: tuple[Region, ...]
+
+    def at(self, frame: NDArray[np.uint8]) -> Placement:
+        """Return where in a frame, (h, w, c), it looks."""
+        return place(
+            height_px=frame.shape[0],
+            width_px=frame.shape[1],
+            regions=self.regions,
+            size_px=self.size_px,
+            grid=self.grid,
+            tiling=self.tiling,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,22 +55,14 @@ class Reference:
     bank: NDArray[np.float32]
     """(k, d + 1) float32, as the graph takes it."""
 
-    size_px: int
-    grid: Grid
-    regions: tuple[Region, ...]
+    look: Look
     graph: Any
     """`OpenVinoGraph`, or a `PatchGraph` in torch."""
 
     def judge(self, pixels: NDArray[np.uint8]) -> Answer:
-        """Return the score and the (gh, gw) map of a frame, (h, w) or (h, w, c) uint8."""
+        """Return the score and the (GH, GW) map of a frame, (h, w) or (h, w, c) uint8."""
         frame = with_channels(pixels)
-        placement = place(
-            height_px=frame.shape[0],
-            width_px=frame.shape[1],
-            regions=self.regions,
-            size_px=self.size_px,
-            grid=self.grid,
-        )
+        placement = self.look.at(frame)
         if isinstance(self.graph, OpenVinoGraph):
             return self.graph.run(frame, placement)
         return _by_torch(self.graph, frame, placement, self.bank)
@@ -60,9 +76,7 @@ def was_exported_here() -> bool:
     return "partgate_engines.anomaly._patch_graph" in sys.modules
 
 
-def openvino_reference(
-    graph: Path, bank: NDArray[np.float32], *, size_px: int, grid: Grid, regions: tuple[Region, ...]
-) -> Reference:
+def openvino_reference(graph: Path, bank: NDArray[np.float32], look: Look) -> Reference:
     """Return references computed by OpenVINO in float32.
 
     Raises:
@@ -71,31 +85,29 @@ def openvino_reference(
     compiled = OpenVinoGraph(graph)
     compiled.bind_bank(bank)
     name = f"openvino {version_of('openvino')}, f32"
-    return Reference(name=name, bank=bank, size_px=size_px, grid=grid, regions=regions, graph=compiled)
+    return Reference(name=name, bank=bank, look=look, graph=compiled)
 
 
 def torch_reference(
     bank: NDArray[np.float32],
+    look: Look,
     *,
     backbone: str,
     layers: Sequence[str],
+    contrast: Contrast,
     weights: Path | None,
     weights_sha256: str,
-    size_px: int,
-    grid: Grid,
-    regions: tuple[Region, ...],
 ) -> Reference:
     """Return references computed by the module that was exported, in torch.
 
     Args:
         bank: (k, d + 1) float32, as the graph takes it.
+        look: how the product looks at a frame.
         backbone: timm's name.
         layers: whose features make a patch.
+        contrast: what the backbone sees.
         weights: their file or folder; None for those that come with a package.
         weights_sha256: what they must be.
-        size_px: the backbone's input.
-        grid: patches from top to bottom and from left to right.
-        regions: what of every frame is judged.
 
     Raises:
         TrainingUnavailable: torch or anomalib are not installed.
@@ -114,10 +126,14 @@ def torch_reference(
             f"references by torch need {error.name}; install partgate[train]"
         ) from error
     module = build_graph(
-        backbone=backbone, layers=layers, size_px=size_px, scored_share=SCORED_SHARE, weights=found
+        backbone=backbone,
+        layers=layers,
+        size_px=look.size_px,
+        scored_share=SCORED_SHARE,
+        weights=found,
+        contrast=contrast,
     )
-    name = f"torch {version_of('torch')}"
-    return Reference(name=name, bank=bank, size_px=size_px, grid=grid, regions=regions, graph=module)
+    return Reference(name=f"torch {version_of('torch')}", bank=bank, look=look, graph=module)
 
 
 def recomputed(bundle: Bundle, weights: Path | None) -> tuple[tuple[GoldenFrame, ...], str]:
@@ -129,13 +145,12 @@ def recomputed(bundle: Bundle, weights: Path | None) -> tuple[tuple[GoldenFrame,
     manifest = bundle.manifest
     reference = torch_reference(
         bundle.bank().augmented(),
+        Look(size_px=manifest.size_px, grid=manifest.grid, tiling=manifest.tiling, regions=manifest.regions),
         backbone=manifest.backbone,
         layers=manifest.layers,
+        contrast=manifest.contrast,
         weights=weights,
         weights_sha256=manifest.weights_sha256,
-        size_px=manifest.size_px,
-        grid=manifest.grid,
-        regions=manifest.regions,
     )
     return tuple(_again(frame, reference) for frame in bundle.golden()), reference.name
 
@@ -152,9 +167,13 @@ def _by_torch(
 
     channels = frame.shape[2]
     colours = np.eye(3, dtype=np.float32) if channels == 3 else np.ones((3, 1), np.float32)  # noqa: PLR2004
-    arrays = (placement.cut(frame)[None], placement.rows, placement.columns, colours, bank,
-              placement.mask)  # fmt: skip
-    with torch.inference_mode():
-        # Copies: torch warns of arrays that it must not write to.
-        score, anomaly_map, _ = module(*(torch.from_numpy(np.array(array)) for array in arrays))
-    return float(score[0]), np.array(anomaly_map[0].numpy(), dtype=np.float32)
+    tiles, scores, maps = placement.cut(frame), [], []
+    for first in range(0, len(tiles), _TILES_AT_ONCE):
+        part = slice(first, first + _TILES_AT_ONCE)
+        arrays = (tiles[part], placement.rows, placement.columns, colours, bank, placement.mask[part])
+        with torch.inference_mode():
+            # Copies: torch warns of arrays that it must not write to.
+            score, anomaly_map, _ = module(*(torch.from_numpy(np.array(array)) for array in arrays))
+        scores.append(float(score.max()))
+        maps.append(np.array(anomaly_map.numpy(), dtype=np.float32))
+    return max(scores), placement.stitch(np.concatenate(maps))

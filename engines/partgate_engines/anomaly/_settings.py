@@ -5,6 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from partgate_engines._manifest import Contrast, Tiling
+from partgate_engines._tiles import Grid
+from partgate_engines.anomaly._images import SMALLEST_PX
 from partgate_engines.anomaly._weights import PACKAGED_BACKBONE
 
 Progress = Callable[[str, int, int], None]
@@ -29,6 +32,14 @@ class LearnSettings:
     size_px: int = 256
     """What is judged is resized to this width and height."""
 
+    tile_px: int | None = None
+    """What is judged is cut into tiles of this width and height in pixels of the frame, and each is
+    resized to `size_px` on its own; None: all of it is one tile."""
+
+    contrast: Contrast = "global"
+    """What the backbone sees: "global" grey levels as they are, "local" how each differs from its
+    surroundings, for light and shading that differ between good parts (docs/decisions/0015)."""
+
     bank_rows: int = 2048
     seed: int = 0
     weights: Path | None = None
@@ -39,5 +50,11 @@ class LearnSettings:
             raise ValueError("layers: none given")
         if self.size_px < 32 or self.size_px % 32:  # noqa: PLR2004 - the stride of the coarsest layers
             raise ValueError(f"size_px: {self.size_px}; expected a multiple of 32")
+        if self.tile_px is not None and self.tile_px < SMALLEST_PX:
+            raise ValueError(f"tile_px: {self.tile_px}; expected at least {SMALLEST_PX}")
         if self.bank_rows < 1:
             raise ValueError(f"bank_rows: {self.bank_rows}; expected at least 1")
+
+    def tiling(self, grid: Grid) -> Tiling | None:
+        """Return how frames are cut into tiles for a graph of so many patches; None if they are not."""
+        return None if self.tile_px is None else Tiling.of(self.tile_px, patches=min(grid))

@@ -50,7 +50,7 @@ def update(
     manifest = bundle.manifest
     _check(bundle, good, added)
     graph = OpenVinoGraph(bundle.graph, with_features=True)
-    reader = Reader(graph=graph, regions=regions, progress=progress)
+    reader = Reader(graph=graph, regions=regions, tiling=manifest.tiling, progress=progress)
     patches = reader.patches(added, first=manifest.n_good, seed=manifest.seed)
     bank, coverage = _extended(bundle, patches)
     sources = (*manifest.good, *patches.sources)
@@ -61,6 +61,8 @@ def update(
         layers=manifest.layers,
         size_px=manifest.size_px,
         grid=manifest.grid,
+        tiling=manifest.tiling,
+        contrast=manifest.contrast,
         weights_sha256=manifest.weights_sha256,
         graph=bundle.graph,
         graph_sha256=manifest.graph_sha256,

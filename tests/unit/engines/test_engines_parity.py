@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from one_by_one import OneByOne
 from partgate_engines import (
     AnomalyResult,
     Bundle,
@@ -35,7 +36,7 @@ BF16 = replace(F32, precision="bf16")
 
 
 @dataclass
-class Altered:
+class Altered(OneByOne):
     """Says of a golden frame what the bundle says, changed by a function."""
 
     golden: Sequence[GoldenFrame]
@@ -282,13 +283,17 @@ def test_frames_are_drawn_without_any_image_and_fit_the_regions(learned: Learned
 
 
 def test_golden_frames_that_are_not_what_the_manifest_says_are_refused(bundle: Bundle) -> None:
-    golden, grid = bundle.golden(), bundle.manifest.grid
+    golden, (gh, gw) = bundle.golden(), bundle.manifest.grid
+
+    def grid(_height_px: int, _width_px: int) -> tuple[int, int]:
+        return gh, gw
+
     path, said = Path("golden.safetensors"), bundle.manifest.golden
     assert [f.name for f in read_golden(path, golden_bytes(golden), said, grid)] == [f.name for f in golden]
     with pytest.raises(BundleRefused, match="the manifest names"):
         read_golden(path, golden_bytes(golden[1:]), said, grid)
     with pytest.raises(BundleRefused, match="expected float32"):
-        read_golden(path, golden_bytes(golden), said, (grid[0] + 1, grid[1]))
+        read_golden(path, golden_bytes(golden), said, lambda _height_px, _width_px: (gh + 1, gw))
     with pytest.raises(BundleRefused, match="not a safetensors file"):
         read_golden(path, b"hello", said, grid)
 

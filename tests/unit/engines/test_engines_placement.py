@@ -34,7 +34,7 @@ def test_the_box_is_the_smallest_around_all_that_is_inspected() -> None:
 
 def test_what_lies_between_two_inspected_regions_is_not_judged() -> None:
     placement = placed(rectangle(0, 0, 80, 160), rectangle(240, 0, 320, 160))
-    np.testing.assert_array_equal(placement.mask, np.tile([1, 1, 0, 0, 0, 0, 1, 1], (8, 1)))
+    np.testing.assert_array_equal(placement.mask[0], np.tile([1, 1, 0, 0, 0, 0, 1, 1], (8, 1)))
 
 
 def test_an_ignored_region_is_not_judged() -> None:
@@ -42,7 +42,7 @@ def test_an_ignored_region_is_not_judged() -> None:
     expected = np.ones(GRID)
     expected[2:4, 2:4] = 0
     assert placement.box == (0, 0, 320, 160)
-    np.testing.assert_array_equal(placement.mask, expected)
+    np.testing.assert_array_equal(placement.mask[0], expected)
 
 
 def test_a_patch_that_is_ignored_by_less_than_half_is_judged() -> None:
@@ -51,7 +51,7 @@ def test_a_patch_that_is_ignored_by_less_than_half_is_judged() -> None:
 
 def test_a_thin_inspected_region_is_judged_in_every_patch_it_touches() -> None:
     placement = placed(rectangle(0, 0, 2, 160), rectangle(318, 0, 320, 160))
-    np.testing.assert_array_equal(placement.mask, np.tile([1, 0, 0, 0, 0, 0, 0, 1], (8, 1)))
+    np.testing.assert_array_equal(placement.mask[0], np.tile([1, 0, 0, 0, 0, 0, 0, 1], (8, 1)))
 
 
 def test_regions_that_leave_nothing_are_refused() -> None:

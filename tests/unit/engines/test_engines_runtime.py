@@ -53,7 +53,7 @@ def test_score_and_map_are_what_numpy_makes_of_the_patches(bundle: Bundle, draw:
     placement = place(height_px=96, width_px=80, regions=[ignore], size_px=64, grid=graph.grid)
     score, anomaly_map = graph.run(draw(77, defect=True)[:, :, None], placement)
     distance = np.linalg.norm(graph.patches()[:, None] - bank.rows[None], axis=2).min(axis=1)
-    expected = distance.reshape(8, 8) * placement.mask
+    expected = distance.reshape(8, 8) * placement.mask[0]
     np.testing.assert_allclose(anomaly_map, expected, rtol=1e-3, atol=1e-3)
     assert (anomaly_map[:2] == 0).all()
     # One patch in a hundred of 8 x 8, but at least one, makes the score.
@@ -146,7 +146,7 @@ def test_what_is_not_a_number_has_no_score(bundle: Bundle, draw: Draw) -> None:
     graph.bind_bank(bundle.bank().augmented())
     placement = place(height_px=96, width_px=80, regions=(), size_px=64, grid=graph.grid)
     damaged = placement.mask.copy()
-    damaged[3, 3] = np.nan
+    damaged[0, 3, 3] = np.nan
     score, anomaly_map = graph.run(draw(3)[:, :, None], replace(placement, mask=damaged))
     assert np.isnan(score)
     assert np.isnan(anomaly_map).sum() == 1

@@ -81,7 +81,7 @@ def test_the_parsed_network_is_what_the_manifest_says(
         "columns": ("FLOAT", (-1, 64)),
         "channels": ("FLOAT", (3, -1)),
         "bank": ("FLOAT", (-1, contract.features + 1)),
-        "mask": ("FLOAT", (8, 8)),
+        "mask": ("FLOAT", (-1, 8, 8)),
         "score": ("FLOAT", (-1,)),
         "anomaly_map": ("FLOAT", (-1, 8, 8)),
     }
@@ -132,7 +132,7 @@ def test_in_half_precision_the_score_stays_close(bundle: Bundle, tmp_path: Path)
         "columns": np.ascontiguousarray(resize_matrix(80, contract.size_px).T),
         "channels": np.ones((3, 1), np.float32),
         "bank": bank.augmented(),
-        "mask": np.ones(contract.grid, np.float32),
+        "mask": np.ones((2, *contract.grid), np.float32),
     }
     names = ["score", "anomaly_map"]
     expected = evaluate(bundle.graph, inputs, names)

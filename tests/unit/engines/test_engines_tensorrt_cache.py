@@ -16,7 +16,7 @@ from partgate_engines._engine_cache import EngineCache, EngineKey
 
 KEY = EngineKey(
     graph_sha256="a" * 64,
-    gpu="NVIDIA L4",
+    device="NVIDIA L4",
     capability="8.9",
     driver="580.95.05 (CUDA 13.0)",
     flavour="tensorrt_rtx",
@@ -75,11 +75,11 @@ def _note_lost(folder: Path) -> None:
 
 
 def _note_damaged(folder: Path) -> None:
-    (folder / f"{KEY.digest}.json").write_bytes(b'{"key": {"gpu"')
+    (folder / f"{KEY.digest}.json").write_bytes(b'{"key": {"device"')
 
 
 def _note_of_another(folder: Path) -> None:
-    note = {"key": asdict(replace(KEY, gpu="H200")), "sha256": hashlib.sha256(b"plan").hexdigest()}
+    note = {"key": asdict(replace(KEY, device="H200")), "sha256": hashlib.sha256(b"plan").hexdigest()}
     (folder / f"{KEY.digest}.json").write_text(json.dumps(note))
 
 
@@ -95,7 +95,7 @@ def test_a_damaged_engine_is_compiled_again(folder: Path, damage: Callable[[Path
 
 def test_after_an_update_the_reason_is_logged_and_the_old_engine_goes(folder: Path) -> None:
     EngineCache(folder).get(KEY, Builder())
-    elsewhere = replace(KEY, gpu="NVIDIA T4", capability="7.5")
+    elsewhere = replace(KEY, device="NVIDIA T4", capability="7.5")
     EngineCache(folder).get(elsewhere, Builder())
     newer = replace(KEY, driver="590.1 (CUDA 13.1)", version="1.8.0")
     with capture_logs() as logs:

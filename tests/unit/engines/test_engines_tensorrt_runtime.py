@@ -17,7 +17,13 @@ from numpy.typing import NDArray
 from structlog.testing import capture_logs
 
 from fake_gpu import FACTS, Arrays, FakeDevice, FakeEngine
-from partgate_engines import Bundle, BundleRefused, FrameRefused, RuntimeUnavailable, open_runtime
+from partgate_engines import (
+    Bundle,
+    BundleRefused,
+    FrameRefused,
+    RuntimeUnavailable,
+    open_runtime,
+)
 from partgate_engines._cuda_errors import DeviceFailed, DeviceHung, DeviceOutOfMemory, EngineNotBuilt
 from partgate_engines._tensorrt import TensorRtRuntime
 from partgate_engines._tensorrt_api import TensorRt, find_tensorrt
@@ -120,6 +126,18 @@ def test_with_and_without_a_cuda_graph_the_answers_are_the_same(
     # What cannot be captured is not tried again.
     assert journal.count("capture") == {"graph": 2, "no graph asked for": 0, "graph not capturable": 1}[how]
     runtime.close()
+
+
+def test_frames_of_a_part_are_judged_together_and_a_refused_one_takes_no_other_away(
+    runtime: TensorRtRuntime, draw: Draw
+) -> None:
+    frames = [draw(seed) for seed in range(5)]
+    expected = [runtime.judge(frame).score for frame in frames]
+    frames[2] = np.zeros((96, 80, 4), dtype=np.uint8)
+    answers = runtime.scores(frames, [()] * 5)
+    assert isinstance(answers[2], FrameRefused)
+    del expected[2]
+    assert [answer for answer in answers if isinstance(answer, float)] == expected
 
 
 def test_the_next_frame_is_brought_while_the_last_is_judged(

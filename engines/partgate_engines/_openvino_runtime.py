@@ -1,0 +1,146 @@
+"""A bundle on the CPU, by OpenVINO."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import lru_cache
+from itertools import cycle
+
+import numpy as np
+from numpy.typing import NDArray
+
+from partgate_engines._bundle import Bundle
+from partgate_engines._machine import RuntimeFacts, processor_name
+from partgate_engines._openvino import OpenVinoGraph
+from partgate_engines._openvino_device import DeviceConfig, Precision, library, precision_of
+from partgate_engines._openvino_engines import ResidentEngines, engine_for
+from partgate_engines._openvino_options import OpenVinoOptions
+from partgate_engines._openvino_precision import choose_precision
+from partgate_engines._placement import Placement, place
+from partgate_engines._runtime import AnomalyResult, FrameScore, score_in_turn, with_channels
+from partgate_station import Region
+
+_PLACEMENTS_KEPT = 16
+_LEAST_REQUESTS = 2  # while one frame is judged, the next is cut out and averaged
+
+
+class OpenVinoRuntime:
+    """A bundle on the CPU. Its compiled graph may be other runtimes' as well; its requests are its own."""
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        options: OpenVinoOptions | None = None,
+        *,
+        precision: Precision | None = None,
+        resident: ResidentEngines | None = None,
+    ) -> None:
+        """Load the graph, compiled now if it is not kept anywhere, and the bank.
+
+        Args:
+            bundle: what to judge with.
+            options: how.
+            precision: this one, whatever the options say.
+            resident: shares compiled graphs with these; None for all runtimes of this process.
+
+        Raises:
+            BundleRefused: the bundle was changed since it was opened.
+            GraphRefused: OpenVINO cannot read or compile the graph.
+        """
+        options = options or OpenVinoOptions()
+        self._config: DeviceConfig = options.config(precision or _precision(bundle, options))
+        alone, mapped = (
+            engine_for(bundle, self._config, options.engines, resident, with_map=with_map)
+            for with_map in (False, True)
+        )
+        self._precision = precision_of(alone)
+        self._requests = [
+            OpenVinoGraph(bundle.graph, compiled=alone)
+            for _ in range(max(self._config.streams, _LEAST_REQUESTS))
+        ]
+        self._mapping: OpenVinoGraph | None = OpenVinoGraph(bundle.graph, compiled=mapped)
+        bank = bundle.bank().augmented()
+        for request in (*self._requests, self._mapping):
+            request.bind_bank(bank)
+        self._turn = cycle(self._requests)
+        self._tiling = bundle.manifest.tiling
+        self._place = lru_cache(maxsize=_PLACEMENTS_KEPT)(self._placed)
+
+    @property
+    def name(self) -> str:
+        """The runtime's kind."""
+        return "openvino"
+
+    @property
+    def facts(self) -> RuntimeFacts:
+        """What it runs on, and how exactly it counts."""
+        return RuntimeFacts(
+            device=processor_name(),
+            driver="",
+            version=str(library().__version__),
+            precision=self._precision,
+        )
+
+    @property
+    def config(self) -> DeviceConfig:
+        """How its graph is compiled."""
+        return self._config
+
+    def judge(self, frame: NDArray[np.uint8], regions: tuple[Region, ...] = ()) -> AnomalyResult:
+        """Judge one frame; see `Runtime`."""
+        shaped, placement = self._placed_frame(frame, regions)
+        if self._mapping is None:
+            raise ValueError("the runtime is closed")
+        score, anomaly_map = self._mapping.run(shaped, placement)
+        anomaly_map.flags.writeable = False
+        return AnomalyResult(score=score, anomaly_map=anomaly_map, box=placement.box)
+
+    def scores(
+        self, frames: Sequence[NDArray[np.uint8]], regions: Sequence[tuple[Region, ...]]
+    ) -> tuple[FrameScore, ...]:
+        """Score the frames of a part, as many side by side as there are streams; see `Runtime`."""
+        return score_in_turn(self._submit, frames, regions, at_once=max(len(self._requests), 1))
+
+    def close(self) -> None:
+        """Let go of the requests, and so of the bank; the compiled graph may serve another product."""
+        self._requests, self._mapping = [], None
+        self._turn = cycle(self._requests)
+        self._place.cache_clear()
+
+    def _submit(self, frame: NDArray[np.uint8], regions: tuple[Region, ...]) -> Callable[[], float]:
+        shaped, placement = self._placed_frame(frame, regions)
+        request = next(self._turn)
+        request.start(shaped, placement)
+        return request.score
+
+    def _placed_frame(
+        self, frame: NDArray[np.uint8], regions: tuple[Region, ...]
+    ) -> tuple[NDArray[np.uint8], Placement]:
+        shaped = with_channels(frame)
+        return shaped, self._place(shaped.shape[0], shaped.shape[1], regions)
+
+    def _placed(self, height_px: int, width_px: int, regions: tuple[Region, ...]) -> Placement:
+        if not self._requests:
+            raise ValueError("the runtime is closed")
+        return place(
+            height_px=height_px,
+            width_px=width_px,
+            regions=regions,
+            size_px=self._requests[0].size_px,
+            grid=self._requests[0].grid,
+            tiling=self._tiling,
+        )
+
+
+def _precision(bundle: Bundle, options: OpenVinoOptions) -> Precision:
+    if options.precision != "auto":
+        return options.precision
+    if options.engines is None:
+        return "f32"
+    # Of three engines that are tried two are not used again: neither this process nor the disk keeps them.
+    trial = replace(options, engines=None)
+    tried = ResidentEngines()
+    return choose_precision(
+        bundle,
+        options.engines,
+        open_in=lambda precision: OpenVinoRuntime(bundle, trial, precision=precision, resident=tried),
+    ).chosen
