@@ -13,8 +13,17 @@ from partgate_cameras._errors import (
     FrameOutOfOrder,
     FrameTimeout,
     ImageError,
+    NoFrameYet,
 )
-from partgate_cameras._frame import Camera, Frame
+from partgate_cameras._frame import Camera, Frame, StrayFrame, StreamingCamera
+from partgate_cameras._genicam_survey import (
+    CameraFeature,
+    FoundDevice,
+    ProducerSurvey,
+    find_producers,
+    survey_features,
+    survey_producer,
+)
 from partgate_cameras._listing import ImageSurvey, SkippedFile, list_images, survey_images
 from partgate_cameras._make import make_camera
 from partgate_cameras._process import ProcessCamera
@@ -23,11 +32,13 @@ from partgate_cameras._stills import decode_image, read_image
 __all__ = [
     "Camera",
     "CameraError",
+    "CameraFeature",
     "CameraUnavailable",
     "Defect",
     "DefectKind",
     "EndOfImages",
     "FeatureError",
+    "FoundDevice",
     "Frame",
     "FrameFormatError",
     "FrameFrozen",
@@ -36,13 +47,20 @@ __all__ = [
     "FrameTimeout",
     "ImageError",
     "ImageSurvey",
+    "NoFrameYet",
     "ProcessCamera",
+    "ProducerSurvey",
     "SkippedFile",
+    "StrayFrame",
+    "StreamingCamera",
     "VirtualPart",
     "decode_image",
     "draw_part",
+    "find_producers",
     "list_images",
     "make_camera",
     "read_image",
+    "survey_features",
     "survey_images",
+    "survey_producer",
 ]

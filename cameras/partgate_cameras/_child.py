@@ -21,17 +21,13 @@ import time
 from pathlib import Path
 
 from partgate_cameras import _messages as wire
-from partgate_cameras._frame import Camera, Frame
-from partgate_cameras._frame_checks import FrameChecks
+from partgate_cameras._desk import Desk
+from partgate_cameras._frame import Camera
 from partgate_cameras._order import Order
-from partgate_cameras._ring import RingWriter
-from partgate_station import PartgateError
 
 PR_SET_PDEATHSIG = 1
 EXPENDABLE = 300  # of 1,000: when memory runs out, before the station, which starts this process again
 SEND_TIMEOUT_S = 5.0
-LOOK_UP_S = 1.0
-SHORTEST_GRAB_S = 0.001
 
 
 def main(descriptor: int) -> None:
@@ -128,9 +124,11 @@ def _serve(order: Order, link: Link) -> None:
         return
     link.send(wire.Opened(exhausted=camera.exhausted))
     desk = Desk(camera, order, link)
-    while not isinstance(message := link.receive(LOOK_UP_S), wire.Close):
+    while not isinstance(message := link.receive(desk.look_every_s), wire.Close):
         if isinstance(message, wire.Grab):
             desk.answer(message)
+        else:
+            desk.look()
     camera.close()
 
 
@@ -149,58 +147,3 @@ def _open(order: Order, link: Link) -> Camera | None:
             return None
         if isinstance(link.receive(order.retry_every_s), wire.Close):
             return None
-
-
-class Desk:
-    """Takes requests, hands out frames. Used by the main thread, which owns the camera."""
-
-    def __init__(self, camera: Camera, order: Order, link: Link) -> None:
-        self._camera, self._link = camera, link
-        self._checks = FrameChecks(
-            order.config.camera_id,
-            frozen_after=order.frozen_after,
-            shape=order.shape,
-            one_size=order.one_size,
-        )
-        self._ring: RingWriter | None = None
-
-    def answer(self, request: wire.Grab) -> None:
-        """Grab the request's frame and send it, or what was in the way."""
-        try:
-            frame = self._camera.grab(max(SHORTEST_GRAB_S, request.deadline_s - time.monotonic()))
-            self._checks.check(frame, None if self._ring is None else self._ring.newest)
-            self._deliver(frame, request)
-        except PartgateError as error:
-            self._refuse(request, error)
-        except Exception as error:
-            logging.getLogger(__name__).exception("camera %s failed", self._camera.camera_id)
-            self._refuse(request, error)
-
-    def _refuse(self, request: wire.Grab, error: Exception) -> None:
-        self._link.send(
-            wire.NotDelivered(
-                number=request.number,
-                error=type(error).__name__,
-                text=str(error),
-                exhausted=self._camera.exhausted,
-            )
-        )
-
-    def _deliver(self, frame: Frame, request: wire.Grab) -> None:
-        old = self._ring
-        ring = old if old is not None and old.fits(frame.image) else RingWriter(frame.image.nbytes)
-        self._ring = ring
-        place = ring.write(frame.image, sequence=request.number, released=request.released)
-        delivered = wire.Delivered(
-            number=request.number,
-            slot=place.slot,
-            shape=place.shape,
-            frame_id=frame.frame_id,
-            camera_timestamp_ns=frame.camera_timestamp_ns,
-            received_at=frame.received_at.isoformat(),
-            exhausted=self._camera.exhausted,
-            new_ring=ring is not old,
-        )
-        self._link.send(delivered, *([ring.descriptor] if ring is not old else []))
-        if ring is not old and old is not None:
-            old.close()

@@ -4,6 +4,7 @@
     |-- CameraError               exit 69: a camera did not give what was asked of it
     |   |-- CameraUnavailable     exit 69: no such producer or device, in use, gone, or not open
     |   |-- FrameTimeout          exit 69: no whole frame arrived in time
+    |   |   `-- NoFrameYet          exit 69: none has come, and none was owed: the line may be idle
     |   |-- FrameIncomplete       exit 69: a frame arrived with less data than its size needs
     |   |-- FrameFormatError      exit 69: a frame's pixel format or size is not one that is judged
     |   |-- FrameOutOfOrder       exit 69: a frame's number went backwards: it is not this part's
@@ -28,6 +29,12 @@ class CameraError(PartgateError):
 
     exit_code = 69
 
+    arrived_s: float | None = None
+    """When the frame that cannot be judged came, on the monotonic clock; None where none came."""
+
+    lost_before: int = 0
+    """As a frame's, of the frame that cannot be judged."""
+
 
 class CameraUnavailable(CameraError):
     """The camera or its producer is not there, is in use, has gone, or is not open."""
@@ -35,6 +42,10 @@ class CameraUnavailable(CameraError):
 
 class FrameTimeout(CameraError):
     """No whole frame arrived in time; the text says how many arrived incomplete."""
+
+
+class NoFrameYet(FrameTimeout):
+    """No frame has come to a camera that gives them by itself; nothing is wrong with it for that."""
 
 
 class FrameIncomplete(CameraError):

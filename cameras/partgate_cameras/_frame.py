@@ -1,6 +1,8 @@
 """The frame, and what every kind of camera can do."""
 
-from dataclasses import dataclass
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
@@ -31,6 +33,12 @@ class Frame:
 
     received_at: datetime
     """When the frame was complete in this program, UTC."""
+
+    arrived_s: float = field(default_factory=time.monotonic)
+    """The same moment on the monotonic clock, which the processes of a machine share."""
+
+    lost_before: int = 0
+    """Frames that the camera numbered between the one given before and this one, and nobody got."""
 
     def __post_init__(self) -> None:
         shape = self.image.shape
@@ -73,3 +81,44 @@ class Camera(Protocol):
 
     def close(self) -> None:
         """Release everything; does nothing if there is nothing to release."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class StrayFrame:
+    """A frame that came when its part had been given up, or that was dropped: it is given to no part."""
+
+    camera_id: str
+    frame_id: int | None
+    camera_timestamp_ns: int | None
+    received_at: datetime
+    why: str
+    """As `CODE: sentence`."""
+
+    image: NDArray[np.uint8] | None = None
+    """As a frame's; None where there was no room to keep it."""
+
+
+class StreamingCamera(Camera, Protocol):
+    """A camera whose frames come by themselves, one at each edge of its trigger line."""
+
+    @property
+    def restarts(self) -> int:
+        """How often it was opened anew; what was on its way before did not survive it."""
+
+    def next_frame(self, timeout_s: float) -> Frame:
+        """Return the oldest frame that has come and not been given yet.
+
+        Raises:
+            NoFrameYet: none came in time, which is no fault: the line may be idle.
+            CameraError: as `grab`; one with `arrived_s` stands for a frame that cannot be judged.
+        """
+
+    def flush(self, timeout_s: float) -> None:
+        """Drop what has come and what is on its way; frames exposed from now on are given.
+
+        Raises:
+            CameraError: the camera could not be flushed.
+        """
+
+    def take_strays(self) -> Sequence[StrayFrame]:
+        """Return the strays that were not taken yet."""

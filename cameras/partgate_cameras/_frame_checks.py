@@ -13,7 +13,13 @@ class FrameChecks:
     """Looks at each frame of one camera; used by the thread that grabs."""
 
     def __init__(
-        self, camera_id: str, *, frozen_after: int, shape: tuple[int, ...] | None, one_size: bool
+        self,
+        camera_id: str,
+        *,
+        frozen_after: int,
+        shape: tuple[int, ...] | None,
+        one_size: bool,
+        follow_numbers: bool = True,
     ) -> None:
         """Begin.
 
@@ -22,9 +28,12 @@ class FrameChecks:
             frozen_after: so many frames in a row with the same bytes are refused; 0 never.
             shape: what every frame must have; None takes any.
             one_size: without `shape`, every frame must have the first one's.
+            follow_numbers: refuse a number that comes again. Not of a camera that follows its numbers
+                itself: it alone knows when they begin anew.
         """
         self._what, self._frozen_after = f"camera {camera_id}", frozen_after
         self._shape, self._one_size = shape, one_size
+        self._follow_numbers = follow_numbers
         self._last_id: int | None = None
         self._equal = 1
 
@@ -47,7 +56,7 @@ class FrameChecks:
         if self._one_size:
             self._shape = frame.image.shape
         last, self._last_id = self._last_id, frame.frame_id
-        if last == frame.frame_id:
+        if self._follow_numbers and last == frame.frame_id:
             raise FrameFrozen(f"{self._what}: gave frame {last} again")
         self._count_equal(frame, previous)
 

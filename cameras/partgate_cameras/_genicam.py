@@ -2,17 +2,29 @@
 
 import logging
 import time
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Protocol
 
-from partgate_cameras._errors import CameraUnavailable, FrameIncomplete, FrameOutOfOrder, FrameTimeout
-from partgate_cameras._frame import Frame
-from partgate_cameras._gentl_stream import Delivery, GentlStream, TriggerMode
+from partgate_cameras._errors import (
+    CameraError,
+    CameraUnavailable,
+    FrameFormatError,
+    FrameIncomplete,
+    FrameOutOfOrder,
+    FrameTimeout,
+    NoFrameYet,
+)
+from partgate_cameras._frame import Frame, StrayFrame
+from partgate_cameras._gentl_stream import Delivery, Dropped, GentlStream, TriggerMode
+from partgate_cameras._numbers import FrameNumbers, NumberNotRisen
 from partgate_station import GenicamCamera
 
 PAUSE_S = 0.001  # between two looks: what a frame may lie unnoticed
-WRAP_FROM, WRAP_TO = 65_000, 500  # GigE Vision counts frames in 16 bit, from 65,535 to 1
+LOOK_EVERY_S = {"hardware": 0.002, "software": 0.02}  # while nobody asks; the first is an arrival's error
+HELD = 8  # frames behind a trigger line that nobody has asked for; more wait in the device's buffers
+STRAYS = 64
 
 _logger = logging.getLogger(__name__)
 
@@ -26,11 +38,14 @@ class Stream(Protocol):
     def poll(self) -> Delivery | None:
         """Return the oldest frame that has arrived."""
 
-    def discard_waiting(self) -> int | None:
-        """Drop the frames that have arrived."""
+    def drop_waiting(self) -> Sequence[Dropped]:
+        """Drop the frames that have arrived, whole or not; return them without their pixels."""
 
     def fire(self) -> None:
         """Send the software trigger."""
+
+    def restart(self) -> None:
+        """Stop and start: no frame exposed before can come any more, and numbers begin anew."""
 
     def close(self) -> None:
         """Release the device."""
@@ -40,13 +55,16 @@ class GenicamDevice:
     """One camera behind a GenTL producer.
 
     What `grab` returns depends on the camera's TriggerMode and TriggerSource, which the station
-    file sets like any feature:
+    file sets by `trigger`, or like any feature:
 
     - Off: the camera runs freely. Frames that had arrived before `grab` show an earlier part and
       are dropped; the next whole one is returned.
-    - On, Software: `grab` drops what had arrived, sends the trigger and returns its frame.
-    - On, any line: one frame per part, in order. The oldest is returned. One that is incomplete was
-      this part's, so it ends the trigger: skipping it would give this part the next one's frame.
+    - On, Software: `grab` sends the trigger and returns its frame. A frame that an earlier `grab` has
+      given up is owed: if it comes before the next trigger it is dropped as a stray, and if it has not
+      come the camera is stopped and started before the next trigger, so that it cannot come any more.
+    - On, any line: frames come by themselves, one per edge. They are taken in as they come, stamped, and
+      given in order; one that cannot be judged is given as its error, for it stands for a part, too. Who
+      asks must know which part it is: `grab` only hands out.
     """
 
     def __init__(
@@ -57,16 +75,25 @@ class GenicamDevice:
         """Frames that the camera numbered and nobody got, in its lifetime here."""
         self.incomplete_frames = 0
         """Frames of which only a part arrived."""
+        self._what = f"camera {config.camera_id}"
         self._config = config
         self._connect = connect
         self._stream: Stream | None = None
-        self._last_id: int | None = None
+        self._numbers = FrameNumbers()
         self._frames_given = 0
+        self._owed = 0  # software triggers whose frame has not come
+        self._arrived: deque[Frame | CameraError] = deque()  # bounded by HELD: more is not taken in
+        self._strays: deque[StrayFrame] = deque(maxlen=STRAYS)  # the oldest goes; each was logged
 
     @property
     def exhausted(self) -> bool:
         """Never: a device gives frames for as long as it is asked."""
         return False
+
+    @property
+    def look_every_s(self) -> float | None:
+        """How often `look` has to be called while nobody asks for a frame; None: never."""
+        return None if self._stream is None else LOOK_EVERY_S.get(self._stream.trigger_mode)
 
     def open(self) -> None:
         """Connect, set the features, and start streaming.
@@ -78,36 +105,64 @@ class GenicamDevice:
         """
         if self._stream is None:
             self._stream = self._connect(self._config)
-            self._last_id = None
+            self._begin_anew()
 
     def grab(self, timeout_s: float) -> Frame:
         """Return the trigger's frame, see the class.
 
         Raises:
             FrameTimeout: none came in time; says how many came incomplete.
-            FrameIncomplete: with a trigger line, this part's frame is not whole.
+            FrameIncomplete: of a triggered camera: this part's frame is not whole.
             FrameFormatError: size or pixel format are not what they were at the start.
             FrameOutOfOrder: the camera's frame number did not rise.
             CameraUnavailable: the device has gone, or is not open.
         """
-        if self._stream is None:
-            raise CameraUnavailable(f"camera {self.camera_id}: not open")
-        incomplete_before = self._stream.incomplete
+        stream = self._opened()
+        if stream.trigger_mode == "hardware":
+            return self._next(stream, timeout_s, FrameTimeout)
+        incomplete_before = stream.incomplete
         try:
-            self._prepare(self._stream)
-            delivery = self._wait(self._stream, timeout_s)
+            self._prepare(stream)
+            delivery = self._wait(stream, timeout_s)
         finally:
-            self.incomplete_frames += self._stream.incomplete - incomplete_before
-        received_at = datetime.now(UTC)
-        self._frames_given += 1
-        self._follow(delivery.frame_id)
-        return Frame(
-            image=delivery.image,
-            camera_id=self.camera_id,
-            frame_id=self._frames_given if delivery.frame_id is None else delivery.frame_id,
-            camera_timestamp_ns=delivery.timestamp_ns,
-            received_at=received_at,
-        )
+            self.incomplete_frames += stream.incomplete - incomplete_before
+        frame = self._frame(delivery)
+        self._owed = 0
+        return frame
+
+    def next_frame(self, timeout_s: float) -> Frame:
+        """Return the oldest frame behind a trigger line; as `grab`, but that none came is no fault.
+
+        Raises:
+            NoFrameYet: none came in time.
+            CameraError: as `grab`.
+        """
+        return self._next(self._opened(), timeout_s, NoFrameYet)
+
+    def look(self) -> None:
+        """Take in what has come since; to be called every `look_every_s` by who is not in `grab`."""
+        stream = self._opened()
+        if stream.trigger_mode == "hardware":
+            self._take_in(stream)
+        elif stream.trigger_mode == "software":
+            self._drop(stream)
+
+    def flush(self) -> None:
+        """Drop what has come, and let nothing come that was exposed before."""
+        stream = self._opened()
+        while self._arrived:
+            if isinstance(frame := self._arrived.popleft(), Frame):
+                self._stray(frame.frame_id, frame.camera_timestamp_ns, "FLUSHED: the camera was flushed")
+        for dropped in stream.drop_waiting():
+            self._stray(dropped.frame_id, dropped.timestamp_ns, "FLUSHED: the camera was flushed")
+        stream.restart()
+        self._begin_anew()
+
+    def take_strays(self) -> Sequence[StrayFrame]:
+        """Return the frames that were dropped since the last call, without their pixels."""
+        strays = tuple(self._strays)
+        self._strays.clear()
+        return strays
 
     def close(self) -> None:
         """Stop streaming and let the device go; safe to call twice, `open` works again."""
@@ -115,37 +170,135 @@ class GenicamDevice:
         if stream is not None:
             stream.close()
 
+    def _opened(self) -> Stream:
+        if self._stream is None:
+            raise CameraUnavailable(f"{self._what}: not open")
+        return self._stream
+
+    def _begin_anew(self) -> None:
+        self._numbers.restart()
+        self._arrived.clear()
+        self._owed = 0
+
+    # Free running, or triggered by software: one `grab`, one frame.
+
     def _prepare(self, stream: Stream) -> None:
-        if stream.trigger_mode != "hardware":
-            dropped_id = stream.discard_waiting()
-            if dropped_id is not None:
-                self._last_id = dropped_id
-        if stream.trigger_mode == "software":
-            stream.fire()
+        self._drop(stream)
+        if stream.trigger_mode != "software":
+            return
+        if self._owed:
+            _logger.warning("%s: a frame is owed; stopped and started, so that it cannot come", self._what)
+            stream.restart()
+            self._begin_anew()
+        stream.fire()
+        self._owed = 1
+
+    def _drop(self, stream: Stream) -> None:
+        for dropped in stream.drop_waiting():
+            if stream.trigger_mode == "software":
+                self._stray(dropped.frame_id, dropped.timestamp_ns, self._why_dropped(dropped))
+            else:
+                self._numbers.skip_to(dropped.frame_id)
+
+    def _why_dropped(self, dropped: Dropped) -> str:
+        """Say why a frame was there before its trigger; one that was owed is so no longer."""
+        try:
+            self.lost_frames += self._numbers.follow(dropped.frame_id)
+        except NumberNotRisen as error:
+            return f"OUT_OF_ORDER: {error}"
+        owed, self._owed = self._owed, 0
+        return "LATE: its part had been given up" if owed else "NO_TRIGGER: nobody asked for it"
 
     def _wait(self, stream: Stream, timeout_s: float) -> Delivery:
         deadline = time.monotonic() + timeout_s
         before = stream.incomplete
         while (delivery := stream.poll()) is None:
             incomplete = stream.incomplete - before
-            if incomplete and stream.trigger_mode == "hardware":
-                raise FrameIncomplete(f"camera {self.camera_id}: only a part of this trigger's frame arrived")
+            if incomplete and stream.trigger_mode == "software":
+                self._owed = 0
+                raise self._incomplete()
             if time.monotonic() >= deadline:
                 raise FrameTimeout(
-                    f"camera {self.camera_id}: no whole frame in {timeout_s:g} s ({incomplete} incomplete)"
+                    f"{self._what}: no whole frame in {timeout_s:g} s ({incomplete} incomplete)"
                 )
             time.sleep(PAUSE_S)
         return delivery
 
-    def _follow(self, frame_id: int | None) -> None:
-        """Count the numbers that were skipped; refuse one that did not rise."""
-        last, self._last_id = self._last_id, frame_id
-        if frame_id is None or last is None:
-            return
-        wrapped = last >= WRAP_FROM and frame_id <= WRAP_TO
-        if frame_id <= last and not wrapped:
-            raise FrameOutOfOrder(f"camera {self.camera_id}: frame id went {last}→{frame_id}")
-        lost = max(0, (frame_id + 0xFFFF if wrapped else frame_id) - last - 1)
+    # Behind a trigger line: frames come by themselves.
+
+    def _next(self, stream: Stream, timeout_s: float, missing: type[FrameTimeout]) -> Frame:
+        deadline = time.monotonic() + timeout_s
+        self._take_in(stream)
+        while not self._arrived:
+            if time.monotonic() >= deadline:
+                raise missing(f"{self._what}: no whole frame in {timeout_s:g} s (0 incomplete)")
+            time.sleep(PAUSE_S)
+            self._take_in(stream)
+        oldest = self._arrived.popleft()
+        if isinstance(oldest, CameraError):
+            raise oldest
+        return oldest
+
+    def _take_in(self, stream: Stream) -> None:
+        while len(self._arrived) < HELD:
+            arrived = self._arrival(stream)
+            if arrived is None:
+                return
+            if isinstance(arrived, CameraError):
+                arrived.arrived_s = time.monotonic()
+            self._arrived.append(arrived)
+
+    def _arrival(self, stream: Stream) -> Frame | CameraError | None:
+        """Return what came next: a frame, what stands for one that cannot be judged, or None."""
+        before = stream.incomplete
+        try:
+            delivery = stream.poll()
+            if delivery is not None:
+                return self._frame(delivery)
+        except FrameFormatError as error:
+            self._numbers.arrived_unnumbered()
+            return error
+        except FrameOutOfOrder as error:
+            return error
+        if stream.incomplete == before:
+            return None
+        self.incomplete_frames += 1
+        self._numbers.arrived_unnumbered()
+        return self._incomplete()
+
+    # Both.
+
+    def _incomplete(self) -> FrameIncomplete:
+        return FrameIncomplete(f"{self._what}: only a part of this trigger's frame arrived")
+
+    def _frame(self, delivery: Delivery) -> Frame:
+        arrived_s, received_at = time.monotonic(), datetime.now(UTC)
+        try:
+            lost = self._numbers.follow(delivery.frame_id)
+        except NumberNotRisen as error:
+            raise FrameOutOfOrder(f"{self._what}: {error}") from error
         if lost:
             self.lost_frames += lost
-            _logger.warning("camera %s: %d frames lost before frame %d", self.camera_id, lost, frame_id)
+            _logger.warning("%s: %d frames lost before frame %s", self._what, lost, delivery.frame_id)
+        self._frames_given += 1
+        return Frame(
+            image=delivery.image,
+            camera_id=self.camera_id,
+            frame_id=self._frames_given if delivery.frame_id is None else delivery.frame_id,
+            camera_timestamp_ns=delivery.timestamp_ns,
+            received_at=received_at,
+            arrived_s=arrived_s,
+            lost_before=lost,
+        )
+
+    def _stray(self, frame_id: int | None, timestamp_ns: int | None, why: str) -> None:
+        _logger.warning("%s: frame %s is no part's: %s", self._what, frame_id, why)
+        self._strays.append(
+            StrayFrame(
+                camera_id=self.camera_id,
+                frame_id=frame_id,
+                camera_timestamp_ns=timestamp_ns,
+                received_at=datetime.now(UTC),
+                why=why,
+            )
+        )

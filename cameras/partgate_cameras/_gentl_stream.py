@@ -10,6 +10,7 @@ What harvesters 1.4.3 does, and what is done about it (read in its source, and t
 """
 
 import logging
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -18,7 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from partgate_cameras._errors import CameraUnavailable, FrameFormatError
-from partgate_cameras._features import read, set_features
+from partgate_cameras._features import find_node, read, set_features
+from partgate_cameras._genicam_trigger import with_trigger
 from partgate_cameras._gentl_device import open_device
 from partgate_cameras._gentl_errors import mapped
 from partgate_cameras._pixel_formats import check_supported, line_bytes, to_image
@@ -56,6 +58,14 @@ class Delivery:
     timestamp_ns: int | None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dropped:
+    """A frame that was dropped without a look at its pixels."""
+
+    frame_id: int | None
+    timestamp_ns: int | None
+
+
 class GentlStream:
     """A device that streams, until `close`. Nothing here waits."""
 
@@ -69,7 +79,7 @@ class GentlStream:
             device = open_device(producer.harvester, config, on_incomplete=self._count_incomplete)
             self._acquirer = half_open.enter_context(device)
             self._node_map = self._acquirer.remote_device.node_map
-            set_features(self._node_map, config.features)
+            set_features(self._node_map, with_trigger(config, self._has))
             self._expected = self._announced_layout()
             self._acquirer.num_buffers = max(BUFFERS, self._acquirer.min_num_buffers)
             self.trigger_mode: TriggerMode = self._configured_trigger()
@@ -94,22 +104,29 @@ class GentlStream:
             finally:
                 buffer.parent.queue_buffer(buffer)
 
-    def discard_waiting(self) -> int | None:
-        """Drop the frames that have arrived; return the last one's number, None if it has none."""
-        last: int | None = None
+    def drop_waiting(self) -> Sequence[Dropped]:
+        """Drop the frames that have arrived; return them in order."""
+        dropped: list[Dropped] = []
         with mapped(self._what):
             for _ in range(2 * BUFFERS):  # a camera faster than this loop must not keep us here
                 buffer = self._fetch()
                 if buffer is None:
                     break
-                last = _info(buffer, "frame_id")
+                number, timestamp_ns = _info(buffer, "frame_id"), self._timestamp_ns(buffer)
+                dropped.append(Dropped(frame_id=number, timestamp_ns=timestamp_ns))
                 buffer.parent.queue_buffer(buffer)
-        return last
+        return dropped
 
     def fire(self) -> None:
         """Send the software trigger."""
         with mapped(self._what):
             self._node_map.TriggerSoftware.execute()
+
+    def restart(self) -> None:
+        """Stop and start: what was exposed before cannot come any more. 150 ms with the simulator."""
+        with mapped(self._what):
+            self._acquirer.stop()
+            self._acquirer.start()
 
     def close(self) -> None:
         """Stop and release everything; what goes wrong in doing so is logged."""
@@ -118,6 +135,9 @@ class GentlStream:
                 self._resources.close()
         except CameraUnavailable as error:
             _logger.warning("while closing: %s", error)
+
+    def _has(self, name: str) -> bool:
+        return find_node(self._node_map, name) is not None
 
     def _count_incomplete(self) -> None:
         self.incomplete += 1

@@ -22,7 +22,7 @@ from partgate_cameras import _messages as wire
 from partgate_cameras._child_process import KILL_WAIT_S, ChildProcess
 from partgate_cameras._errors import CameraUnavailable
 from partgate_cameras._patience import Patience
-from partgate_cameras._requests import Requests
+from partgate_cameras._requests import Answer, Requests
 from partgate_cameras._respawn import Respawns
 from partgate_cameras._watch import Loss, Watch
 
@@ -42,6 +42,12 @@ class Owner(Protocol):
 
     def died_grabbing(self) -> None:
         """A process was lost with a request in work."""
+
+    def late(self, answer: Answer) -> None:
+        """There is an answer that nobody waits for any more; its slot is valid until this returns."""
+
+    def stray(self, message: wire.Stray) -> None:
+        """A frame was dropped in the process."""
 
 
 class Keeper:
@@ -117,6 +123,14 @@ class Keeper:
     def answered(self, message: wire.Delivered | wire.NotDelivered) -> None:
         """Pass it on."""
         self._owner.answered(message)
+
+    def late(self, answer: Answer) -> None:
+        """Pass it on."""
+        self._owner.late(answer)
+
+    def stray(self, message: wire.Stray) -> None:
+        """Pass it on."""
+        self._owner.stray(message)
 
     def _run(self) -> None:
         try:

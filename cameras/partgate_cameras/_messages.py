@@ -32,6 +32,9 @@ class Grab:
     released: int
     """Slots of requests up to this number may be written again."""
 
+    kind: str = "grab"
+    """`grab`; `next`: the oldest that came by itself, where none is no fault; `flush`: drop all."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Close:
@@ -65,8 +68,10 @@ class Delivered:
     frame_id: int
     camera_timestamp_ns: int | None
     received_at: str
+    arrived_s: float
     exhausted: bool
     new_ring: bool
+    lost_before: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +82,20 @@ class NotDelivered:
     error: str
     text: str
     exhausted: bool
+    arrived_s: float | None = None
+    """When a frame came that cannot be judged; None where none came."""
+
+    lost_before: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stray:
+    """A frame was dropped in the camera's process: its part had been given up."""
+
+    frame_id: int | None
+    camera_timestamp_ns: int | None
+    received_at: str
+    why: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,9 +112,10 @@ class Logged:
     text: str
 
 
-Message = Grab | Close | Opened | NotOpened | Delivered | NotDelivered | Beat | Logged
+Message = Grab | Close | Opened | NotOpened | Delivered | NotDelivered | Stray | Beat | Logged
 _KINDS: Mapping[str, type[Message]] = {
-    kind.__name__: kind for kind in (Grab, Close, Opened, NotOpened, Delivered, NotDelivered, Beat, Logged)
+    kind.__name__: kind
+    for kind in (Grab, Close, Opened, NotOpened, Delivered, NotDelivered, Stray, Beat, Logged)
 }
 
 # What may cross the boundary under its own name.
@@ -149,4 +169,7 @@ def error_of(message: NotOpened | NotDelivered, *, camera_id: str) -> PartgateEr
     kind = _ERRORS.get(message.error)
     if kind is None:
         return CameraError(f"camera {camera_id}: {message.error}: {message.text}")
-    return kind(message.text)
+    error = kind(message.text)
+    if isinstance(error, CameraError) and isinstance(message, NotDelivered):
+        error.arrived_s, error.lost_before = message.arrived_s, message.lost_before
+    return error

@@ -2,19 +2,21 @@
 
 import logging
 import os
+from collections import deque
+from collections.abc import Sequence
 from datetime import datetime
 
 from partgate_cameras import _messages as wire
 from partgate_cameras._child_process import ChildProcess
-from partgate_cameras._errors import CameraError, CameraUnavailable
-from partgate_cameras._frame import Frame
+from partgate_cameras._errors import CameraError, CameraUnavailable, NoFrameYet
+from partgate_cameras._frame import Frame, StrayFrame
 from partgate_cameras._keeper import Keeper
 from partgate_cameras._make import first_frame, resume_camera
 from partgate_cameras._order import MakeCamera, Order
 from partgate_cameras._patience import Patience
 from partgate_cameras._requests import Answer, Requests
 from partgate_station import Camera as CameraConfig
-from partgate_station import GenicamCamera
+from partgate_station import GenicamCamera, PartgateError
 
 _logger = logging.getLogger(__name__)
 
@@ -22,6 +24,7 @@ _logger = logging.getLogger(__name__)
 DEVICE_PATIENCE = Patience()
 FILE_PATIENCE = Patience(hang_s=5.0)
 TRIES = 2
+STRAYS = 64
 
 
 class ProcessCamera:
@@ -59,6 +62,9 @@ class ProcessCamera:
         self._requests: Requests | None = None
         self._keeper: Keeper | None = None
         self._is_open = False
+        self._gives_by_itself = isinstance(config, GenicamCamera) and config.is_line_triggered
+        self._waiting: deque[Frame | PartgateError] = deque()  # late answers, one for each late request
+        self._strays: deque[StrayFrame] = deque(maxlen=STRAYS)  # the oldest goes; each was logged
 
     @property
     def exhausted(self) -> bool:
@@ -110,13 +116,65 @@ class ProcessCamera:
             CameraError: as the camera itself raised it.
             ImageError: as the camera itself raised it.
         """
+        return self._asked("grab", timeout_s)
+
+    def next_frame(self, timeout_s: float) -> Frame:
+        """Return the oldest frame of a camera behind a trigger line; as `grab`, but none is no fault.
+
+        Raises:
+            NoFrameYet: none came in time.
+            CameraError: as `grab`.
+        """
+        return self._asked("next", timeout_s)
+
+    def flush(self, timeout_s: float) -> None:
+        """Have the camera drop what has come, and let nothing come that was exposed before.
+
+        Raises:
+            CameraError: it is away, or did not answer in time.
+        """
         if self._requests is None:
             raise CameraUnavailable(f"camera {self.camera_id}: not open")
-        answer = self._requests.ask(timeout_s, answer_s=self._patience.answer_s)
-        try:
-            return self._frame(answer)
-        finally:
-            self._requests.release(answer.message.number)
+        answer = self._requests.ask(timeout_s, answer_s=self._patience.answer_s, kind="flush")
+        self._requests.release(answer.message.number)
+        self._drop_waiting()
+        if isinstance(answer.message, wire.NotDelivered) and answer.message.error != NoFrameYet.__name__:
+            raise wire.error_of(answer.message, camera_id=self.camera_id)
+
+    def take_strays(self) -> Sequence[StrayFrame]:
+        """Return the frames that were given to no part, since the last call."""
+        return tuple(self._strays.popleft() for _ in range(len(self._strays)))
+
+    def _asked(self, kind: str, timeout_s: float) -> Frame:
+        if self._requests is None:
+            raise CameraUnavailable(f"camera {self.camera_id}: not open")
+        if not self._waiting:
+            answer = self._requests.ask(timeout_s, answer_s=self._patience.answer_s, kind=kind)
+            try:
+                self._waiting.append(self._content(answer))
+            finally:
+                self._requests.release(answer.message.number)
+        oldest = self._waiting.popleft()
+        if isinstance(oldest, PartgateError):
+            raise oldest
+        return oldest
+
+    def _drop_waiting(self) -> None:
+        while self._waiting:
+            if isinstance(frame := self._waiting.popleft(), Frame):
+                self._stray(frame, "FLUSHED: the camera was flushed")
+
+    def _stray(self, frame: Frame, why: str) -> None:
+        self._strays.append(
+            StrayFrame(
+                camera_id=self.camera_id,
+                frame_id=frame.frame_id,
+                camera_timestamp_ns=frame.camera_timestamp_ns,
+                received_at=frame.received_at,
+                why=why,
+                image=frame.image,
+            )
+        )
 
     def close(self) -> None:
         """End the process, within 5 s; `open` works again and goes on after the last frame."""
@@ -125,21 +183,47 @@ class ProcessCamera:
             keeper.stop()
             self._exhausted, self._requests = self.exhausted, None
 
-    def _frame(self, answer: Answer) -> Frame:
+    def _content(self, answer: Answer) -> Frame | PartgateError:
         message, ring = answer.message, answer.ring
         if isinstance(message, wire.NotDelivered):
-            raise wire.error_of(message, camera_id=self.camera_id)
+            return wire.error_of(message, camera_id=self.camera_id)
         if ring is None:
-            raise CameraError(f"camera {self.camera_id}: a frame without memory")
+            return CameraError(f"camera {self.camera_id}: a frame without memory")
         return Frame(
             image=ring.read(wire.place_of(message)),
             camera_id=self.camera_id,
             frame_id=message.frame_id,
             camera_timestamp_ns=message.camera_timestamp_ns,
             received_at=datetime.fromisoformat(message.received_at),
+            arrived_s=message.arrived_s,
+            lost_before=message.lost_before,
         )
 
     # What the keeper asks, in its thread.
+
+    def late(self, answer: Answer) -> None:
+        """Keep what came too late for who asked: the next to ask gets it, or it is no part's."""
+        try:
+            content = self._content(answer)
+        except CameraError as error:  # its slot was written again
+            content = error
+        stands_for_a_part = isinstance(content, Frame) or getattr(content, "arrived_s", None) is not None
+        if self._gives_by_itself and stands_for_a_part:
+            self._waiting.append(content)
+        elif isinstance(content, Frame):
+            self._stray(content, "LATE: its part had been given up")
+
+    def stray(self, message: wire.Stray) -> None:
+        """Keep what is known of a frame that was dropped in the camera's process."""
+        self._strays.append(
+            StrayFrame(
+                camera_id=self.camera_id,
+                frame_id=message.frame_id,
+                camera_timestamp_ns=message.camera_timestamp_ns,
+                received_at=datetime.fromisoformat(message.received_at),
+                why=message.why,
+            )
+        )
 
     def spawn(self, *, again: bool) -> ChildProcess:
         """Start a process that goes on with the next frame."""

@@ -36,7 +36,7 @@ def find_producer(producer: str, *, environment: Mapping[str, str] = os.environ)
     named = Path(producer).expanduser()
     if named.is_file():
         return named.absolute()
-    folders = tuple(_folders(environment))
+    folders = tuple(search_folders(environment))
     for folder in folders:
         if (folder / producer).is_file():
             return (folder / producer).absolute()
@@ -48,7 +48,8 @@ def find_producer(producer: str, *, environment: Mapping[str, str] = os.environ)
     )
 
 
-def _folders(environment: Mapping[str, str]) -> Iterator[Path]:
+def search_folders(environment: Mapping[str, str]) -> Iterator[Path]:
+    """Yield the folders that producers are looked for in: those of the variable, the simulator's last."""
     for folder in environment.get(SEARCH_PATH, "").split(os.pathsep):
         if folder:
             yield Path(folder)

@@ -2,6 +2,7 @@
 
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -71,8 +72,13 @@ class Requests:
             if self._state != "ready":
                 raise self._failure or CameraUnavailable(f"{self._what}: did not open in {timeout_s:g} s")
 
-    def ask(self, timeout_s: float, *, answer_s: float) -> Answer:
+    def ask(self, timeout_s: float, *, answer_s: float, kind: str = "grab") -> Answer:
         """Ask for the frame of the trigger that has just come; wait for the answer.
+
+        Args:
+            timeout_s: for the camera.
+            answer_s: beyond it, for the answer on its way.
+            kind: of the request, as in `_messages.Grab`.
 
         Raises:
             FrameTimeout: there is none within `timeout_s` and `answer_s`.
@@ -85,7 +91,8 @@ class Requests:
             number = self._waiting_for = self._number
             self._deadlines_s[number] = deadline_s = time.monotonic() + timeout_s
             # Within the lock, so that the request cannot go to a process that is already given up.
-            self._sender.send(wire.Grab(number=number, deadline_s=deadline_s, released=self._released))
+            request = wire.Grab(number=number, deadline_s=deadline_s, released=self._released, kind=kind)
+            self._sender.send(request)
             self._changed.wait_for(lambda: number not in self._deadlines_s, timeout_s + answer_s)
             self._waiting_for = None
             answer = self._answers.pop(number, None)
@@ -117,8 +124,13 @@ class Requests:
             self.exhausted = exhausted
             self._changed.notify_all()
 
-    def answered(self, answer: Answer) -> bool:
-        """Hand an answer to who waits for it; return whether anybody did."""
+    def answered(self, answer: Answer, *, late: Callable[[Answer], None] = lambda answer: None) -> bool:
+        """Hand an answer to who waits for it; return whether anybody did.
+
+        Args:
+            answer: of any request.
+            late: given one that nobody waits for any more, before its slot may be written again.
+        """
         with self._changed:
             number = answer.message.number
             self.exhausted = answer.message.exhausted
@@ -127,6 +139,7 @@ class Requests:
                 self._answers[number] = answer
                 self._changed.notify_all()
             else:
+                late(answer)
                 self._released = max(self._released, number)
             return in_time
 

@@ -15,6 +15,7 @@ from partgate_cameras._ring import RingReader
 _logger = logging.getLogger(__name__)
 
 GONE = "CameraUnavailable"  # from a grab: the device does not come back to this process
+IDLE = "NoFrameYet"  # says nothing of the camera, neither good nor bad
 NO_FRAME = frozenset({"FrameTimeout", "FrameIncomplete"})
 LEVELS = range(logging.DEBUG, logging.CRITICAL + 1)
 
@@ -39,6 +40,12 @@ class Ears(Protocol):
 
     def answered(self, message: wire.Delivered | wire.NotDelivered) -> None:
         """There is an answer, perhaps too late."""
+
+    def late(self, answer: Answer) -> None:
+        """There is an answer that nobody waits for any more; its slot is valid until this returns."""
+
+    def stray(self, message: wire.Stray) -> None:
+        """A frame was dropped in the process."""
 
 
 class Watch:
@@ -93,6 +100,8 @@ class Watch:
                 return self._ears.not_opened(message)
             case wire.Delivered() | wire.NotDelivered():
                 return self._answer(message)
+            case wire.Stray():
+                self._ears.stray(message)
             case wire.Logged():
                 level = message.level if message.level in LEVELS else logging.WARNING
                 logging.getLogger(message.logger).log(level, "%s", message.text)
@@ -102,11 +111,13 @@ class Watch:
 
     def _answer(self, message: wire.Delivered | wire.NotDelivered) -> Loss | None:
         self._ears.answered(message)
-        in_time = self._requests.answered(Answer(message=message, ring=self._ring))
+        in_time = self._requests.answered(Answer(message=message, ring=self._ring), late=self._ears.late)
         if isinstance(message, wire.Delivered):
             self._misses = 0
             if not in_time:
-                _logger.warning("%s: frame %d came too late, dropped", self._what, message.frame_id)
+                _logger.warning("%s: frame %d came too late for its part", self._what, message.frame_id)
+            return None
+        if message.error == IDLE:
             return None
         if message.error == GONE:
             return Loss(why=message.text, grace_s=self._patience.turn_s)

@@ -15,19 +15,24 @@ from partgate_station._errors import ConfigError, MissingInput
 from partgate_station._recipe import RecipeSettings
 from partgate_station._station import (
     SCHEMA_VERSION,
+    CameraTrigger,
     ContinuousTrigger,
+    DigitalInputTrigger,
     FolderCamera,
     GenicamCamera,
     IntervalTrigger,
     StationConfig,
     VirtualCamera,
 )
+from partgate_station._trigger_check import trigger_problems
 
 M = TypeVar("M", bound=BaseModel)
 
 # The models a key may belong to, for "did you mean": a union's branch is named by its `kind`.
 _BRANCHES: Mapping[str, type[BaseModel]] = {
+    "camera": CameraTrigger,
     "continuous": ContinuousTrigger,
+    "digital_input": DigitalInputTrigger,
     "folder": FolderCamera,
     "genicam": GenicamCamera,
     "interval": IntervalTrigger,
@@ -50,7 +55,7 @@ def load_station(path: Path) -> StationConfig:
     _check_schema(path, document)
     station = _validate(path, document, StationConfig)
     station = _with_absolute_folders(station, path.parent)
-    problems = [*_same_camera_twice(station), *_unusable_folders(station)]
+    problems = [*_same_camera_twice(station), *_unusable_folders(station), *trigger_problems(station)]
     if problems:
         raise ConfigError([f"{path.name}: {problem}" for problem in problems])
     return station

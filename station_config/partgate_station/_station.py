@@ -35,6 +35,38 @@ class GenicamCamera(FileModel):
     """So many frames in a row with the same bytes, and the camera is taken for frozen: the part is
     UNDECIDED, as is every part until a frame differs. A sensor's noise never repeats. 0 never."""
 
+    trigger: Literal["software", "line", "free"] | None = None
+    """What makes the camera expose: the station (`software`), an edge at `trigger_line` (`line`), or
+    nothing (`free`: it runs, and the next frame is taken). Without it the features say so themselves."""
+
+    trigger_line: str = "Line0"
+    """The camera's name for the input that its trigger comes in at; for `line`."""
+
+    earliest_ms: float = Field(default=0, ge=-10_000, le=60_000)
+    """How long after its trigger a frame arrives at the earliest: exposure and transfer. Negative: before
+    the frame of the camera that is the station's trigger."""
+
+    latest_ms: float | None = Field(default=None, gt=0, le=60_000)
+    """And at the latest; a frame outside is no part's. Required behind a trigger line, unless the camera
+    is the station's trigger itself. Without it, until the recipe's deadline."""
+
+    @property
+    def is_line_triggered(self) -> bool:
+        """Whether frames come by themselves, one at each edge of a line."""
+        if self.trigger is not None:
+            return self.trigger == "line"
+        source = self.features.get("TriggerSource", "Software")
+        return self.features.get("TriggerMode") == "On" and source != "Software"
+
+    @model_validator(mode="after")
+    def _triggered_once(self) -> Self:
+        own = {"TriggerMode", "TriggerSource", "TriggerSelector"} & set(self.features)
+        if self.trigger is not None and own:
+            raise ValueError(f"give trigger or features.{min(own)}, not both")
+        if self.latest_ms is not None and self.latest_ms < self.earliest_ms:
+            raise ValueError(f"latest_ms ({self.latest_ms:g}) is before earliest_ms ({self.earliest_ms:g})")
+        return self
+
     @field_validator("frozen_after")
     @classmethod
     def _more_than_one(cls, frames: int) -> int:
@@ -95,7 +127,38 @@ class ContinuousTrigger(FileModel):
     kind: Literal["continuous"]
 
 
-Trigger = Annotated[IntervalTrigger | ContinuousTrigger, Field(discriminator="kind")]
+class CameraTrigger(FileModel):
+    """A part at each frame of a camera, whose line says when a part is there."""
+
+    kind: Literal["camera"]
+    camera_id: Name
+    """A GenICam camera with `trigger = "line"`. The frames of the others are matched to its frames."""
+
+    delay_ms: float = Field(default=0, ge=0, le=60_000)
+    """From the edge at the camera's line to the arrival of its frame: exposure and transfer. A part's
+    deadline and latency count from the arrival less this."""
+
+
+class DigitalInputTrigger(FileModel):
+    """A part at each edge of a digital input."""
+
+    kind: Literal["digital_input"]
+    device: Literal["simulated"] = "simulated"
+    """`simulated`: an input in this program, whose edges come every `simulated_period_s`."""
+
+    debounce_ms: float = Field(default=5, ge=0, le=10_000)
+    """An edge so soon after the last one is the same edge, bouncing; it is counted, and no part."""
+
+    waiting_parts: int = Field(default=64, ge=1, le=10_000)
+    """Triggers that may wait while a part is in work. Each one beyond is UNDECIDED (TRIGGER_OVERRUN)."""
+
+    simulated_period_s: float | None = Field(default=None, gt=0, le=3600)
+    """How often the simulated input has an edge; without it, only when a program fires one."""
+
+
+Trigger = Annotated[
+    IntervalTrigger | ContinuousTrigger | CameraTrigger | DigitalInputTrigger, Field(discriminator="kind")
+]
 
 
 class Records(FileModel):
@@ -103,6 +166,20 @@ class Records(FileModel):
 
     images: Literal["all", "flagged"] = "all"
     """`flagged`: frames of accepted parts are not kept."""
+
+
+class OpenVino(FileModel):
+    """How the CPU judges, where the runtime is OpenVINO."""
+
+    precision: Literal["auto", "f32", "bf16"] = "auto"
+    """`auto` measures once for each model and takes the fastest that passes the parity gate."""
+
+    mode: Literal["auto", "latency", "throughput"] = "auto"
+    """`latency` gives all cores to one frame, `throughput` judges several frames side by side; `auto`
+    is `throughput` where the station has several cameras."""
+
+    threads: int | None = Field(default=None, ge=1, le=1024)
+    """Cores to judge with at most. Without it, all that the station may use."""
 
 
 class StationConfig(FileModel):
@@ -117,6 +194,7 @@ class StationConfig(FileModel):
     every part is UNDECIDED, its frames are kept to learn from."""
 
     runtime: Literal["auto", "openvino", "tensorrt"] = "auto"
+    openvino: OpenVino = OpenVino()
     golden_every_parts: int = Field(default=500, ge=0, le=1_000_000)
     """Between two parts the model is asked a golden frame, whose answer is known, every so many parts:
     the most that a model which begins to answer wrongly can judge unnoticed. 0 never asks."""

@@ -1,64 +1,94 @@
 """From frames and a judge to a decision, without a clock, a thread or a database."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+import numpy as np
 import structlog
+from numpy.typing import NDArray
 
 from partgate.line._judge import Judge
 from partgate.line._part import Decision, Reason
 from partgate_cameras import CameraError, Frame, FrameTimeout, ImageError
-from partgate_engines import AnomalyResult, DeviceFailed
-from partgate_station import ConfigError, PartgateError, Verdict
+from partgate_engines import DeviceFailed
+from partgate_station import ConfigError, PartgateError, Region, Verdict
 
 log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JudgedFrame:
-    """A frame and what the model says of it; None where it said nothing."""
+    """A frame and what the model says of it."""
 
     frame: Frame
-    result: AnomalyResult | None = None
+    score: float | None = None
+    """None where it said nothing."""
+
+    anomaly_map: NDArray[np.float32] | None = None
+    """(GH, GW) float32; None where nobody is to look at it."""
 
 
 def judge_frames(judge: Judge | None, frames: Sequence[Frame]) -> tuple[tuple[JudgedFrame, ...], Decision]:
     """Judge every frame of a part and decide on the part by its worst frame.
+
+    A frame that cannot be judged makes the part UNDECIDED; what the model says of the others is kept.
 
     Args:
         judge: None where no recipe is active: then nothing is judged and the part is UNDECIDED.
         frames: all frames of the part, at least one.
 
     Raises:
-        DeviceFailed: the runtime's device cannot be trusted any more.
+        DeviceFailed: the runtime's device cannot be trusted any more: the process has to end, and a new
+            one to judge.
     """
     if judge is None:
         unjudged = tuple(JudgedFrame(frame=frame) for frame in frames)
         return unjudged, Decision.undecided(
             Reason.NO_RECIPE, "the station has no active recipe; images are kept"
         )
-    judged: list[JudgedFrame] = []
+    regions = [_regions(judge, frame) for frame in frames]
+    scores = judge.runtime.scores([frame.image for frame in frames], regions)
+    judged = tuple(
+        JudgedFrame(frame=frame, score=score if isinstance(score, float) else None)
+        for frame, score in zip(frames, scores, strict=True)
+    )
+    errors = [score for score in scores if isinstance(score, PartgateError)]
+    if errors:
+        code = Reason.REGION_MISFIT if isinstance(errors[0], ConfigError) else Reason.MODEL_FAULT
+        return judged, Decision.undecided(code, str(errors[0]))
+    return judged, decide(judge, [frame.score for frame in judged if frame.score is not None])
+
+
+def with_maps(
+    judge: Judge | None, frames: Sequence[JudgedFrame], verdict: Verdict
+) -> tuple[JudgedFrame, ...]:
+    """Return the frames of a flagged part with their anomaly maps; of an accepted part, as they are.
+
+    Called once the verdict has left: maps are for people, and cost as much time as the score again.
+
+    Raises:
+        DeviceFailed: the runtime's device cannot be trusted any more.
+    """
+    if judge is None or verdict is Verdict.ACCEPT:
+        return tuple(frames)
+    return tuple(_with_map(judge, frame) for frame in frames)
+
+
+def _with_map(judge: Judge, judged: JudgedFrame) -> JudgedFrame:
+    if judged.score is None:
+        return judged
     try:
-        judged.extend(JudgedFrame(frame=frame, result=_judge_one(judge, frame)) for frame in frames)
+        result = judge.runtime.judge(judged.frame.image, _regions(judge, judged.frame))
     except DeviceFailed:
-        # What the GPU says from now on is not an answer: the process has to end, and a new one to judge.
         raise
-    except ConfigError as error:
-        return _with_unjudged(judged, frames), Decision.undecided(Reason.REGION_MISFIT, str(error))
     except PartgateError as error:
-        return _with_unjudged(judged, frames), Decision.undecided(Reason.MODEL_FAULT, str(error))
-    return tuple(judged), decide(judge, [frame.result.score for frame in judged if frame.result is not None])
+        log.warning("no anomaly map", camera=judged.frame.camera_id, error=str(error))
+        return judged
+    return replace(judged, anomaly_map=result.anomaly_map)
 
 
-def _judge_one(judge: Judge, frame: Frame) -> AnomalyResult:
-    height_px, width_px = frame.image.shape[:2]
-    judge.recipe.check_regions(width_px=width_px, height_px=height_px)
-    regions = tuple(r for r in judge.recipe.regions if r.camera_id in {None, frame.camera_id})
-    return judge.runtime.judge(frame.image, regions)
-
-
-def _with_unjudged(judged: Sequence[JudgedFrame], frames: Sequence[Frame]) -> tuple[JudgedFrame, ...]:
-    return (*judged, *(JudgedFrame(frame=frame) for frame in frames[len(judged) :]))
+def _regions(judge: Judge, frame: Frame) -> tuple[Region, ...]:
+    return tuple(r for r in judge.recipe.regions if r.camera_id in {None, frame.camera_id})
 
 
 def decide(judge: Judge, scores: Sequence[float]) -> Decision:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from partgate_engines import Bundle, GoldenFrame, Runtime, disagreement
+from partgate_engines import Bundle, GoldenFrame, Runtime, answer, disagreement
 from partgate_station import PartgateError, Region, Thresholds
 
 IN_SERVICE = 3  # of a bundle's golden frames, in turn; its first ones are the most telling
@@ -40,11 +40,11 @@ class GoldenCheck:
         """
         frame = self.frames[turn % len(self.frames)]
         try:
-            return disagreement(frame, runtime.judge(frame.pixels, self.regions), self.thresholds)
+            return disagreement(frame, answer(runtime, frame.pixels, self.regions), self.thresholds)
         except PartgateError as error:
             return f"{frame.name}: {error}"
 
 
 def _answered(runtime: Runtime, frame: GoldenFrame, regions: tuple[Region, ...]) -> GoldenFrame:
-    result = runtime.judge(frame.pixels, regions)
+    result = answer(runtime, frame.pixels, regions)
     return replace(frame, score=result.score, anomaly_map=result.anomaly_map)

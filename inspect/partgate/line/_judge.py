@@ -11,8 +11,8 @@ import structlog
 from partgate.line._gate import pass_gate
 from partgate.line._golden import GoldenCheck
 from partgate.records import Active, Database, Home, Keys, Proofs, active
-from partgate_engines import Bundle, Fingerprint, Runtime, open_runtime
-from partgate_station import PartgateError, Recipe
+from partgate_engines import Bundle, Fingerprint, OpenVinoOptions, Runtime, forget_engines, open_runtime
+from partgate_station import OpenVino, PartgateError, Recipe
 
 log = structlog.get_logger(__name__)
 
@@ -68,7 +68,13 @@ class NoJudge:
         """Do nothing."""
 
 
-def load_judge(home: Home, active_recipe: Active, kind: RuntimeKind, camera_ids: Sequence[str]) -> Judge:
+def load_judge(
+    home: Home,
+    active_recipe: Active,
+    kind: RuntimeKind,
+    camera_ids: Sequence[str],
+    openvino: OpenVino | None = None,
+) -> Judge:
     """Verify a bundle, load it into a runtime and pass it through the parity gate.
 
     The first judgements of a compiled graph are slow (memory is allocated, kernels are chosen); golden
@@ -80,8 +86,9 @@ def load_judge(home: Home, active_recipe: Active, kind: RuntimeKind, camera_ids:
     """
     active_recipe.recipe.check_cameras(camera_ids)
     bundle = Bundle.open(home.bundles_path / active_recipe.model_id, trusted=Keys(home).trusted())
+    options = _options(openvino or OpenVino(), camera_ids)
     with contextlib.ExitStack() as stack:
-        runtime = open_runtime(bundle, kind, engines=home.graphs_path)
+        runtime = open_runtime(bundle, kind, engines=home.graphs_path, openvino=options)
         stack.callback(runtime.close)
         golden = bundle.golden()
         report = pass_gate(bundle, runtime, golden, Proofs(home))
@@ -95,6 +102,12 @@ def load_judge(home: Home, active_recipe: Active, kind: RuntimeKind, camera_ids:
         runtime=runtime,
         golden=check,
         fingerprint=report.fingerprint,
+    )
+
+
+def _options(said: OpenVino, camera_ids: Sequence[str]) -> OpenVinoOptions:
+    return OpenVinoOptions(
+        precision=said.precision, mode=said.mode, threads=said.threads, cameras=max(len(camera_ids), 1)
     )
 
 
@@ -128,6 +141,7 @@ class ActiveJudges:
         self._next: Judge | None = None
         self._replaced: Judge | None = None
         self._suspect: Judge | None = None
+        self._wrong: Judge | None = None
         self._reloaded: set[int] = set()
         self._judge = self._load(self._active())
         self._refused: int | None = None
@@ -150,6 +164,7 @@ class ActiveJudges:
 
     def reload(self, judge: Judge) -> None:
         """Have the watching thread make a judge ready anew, unless that was tried before."""
+        self._wrong = judge
         if judge.activation_id in self._reloaded:
             log.error("the model stays out of service; activate one, or start the station again",
                       product=self._product, model=judge.model_id[:12])  # fmt: skip
@@ -192,13 +207,26 @@ class ActiveJudges:
             ready = self._load(latest)
         except PartgateError as error:
             self._refused = latest.activation_id
-            log.error("the active model cannot be used; the one in force stays", product=self._product,
-                      model=latest.model_id[:12], error=str(error))  # fmt: skip
+            log.error("the active model cannot be used", product=self._product, model=latest.model_id[:12],
+                      error=str(error), what_now=self._what_now())  # fmt: skip
             return
         with self._handover:
             overtaken, self._next = self._next, ready
         if overtaken is not None:
             overtaken.runtime.close()
+
+    def _what_now(self) -> str:
+        """Return what judges the parts when a model could not be made ready."""
+        with self._handover:
+            judge = self._next or self._judge
+        if judge is None:
+            return "no model is in force: every part is UNDECIDED until one is activated that can be used"
+        if judge is self._wrong:
+            return (
+                f"model {judge.model_id[:12]}, which answered wrongly, stays out of service: every part is"
+                " UNDECIDED until a model is activated that can be used"
+            )
+        return f"model {judge.model_id[:12]}, the one in force, stays"
 
     def _is_wanted(self, latest: Active) -> bool:
         """Return whether a judge is to be made ready: for a new activation, or anew for a suspect one."""
@@ -206,6 +234,8 @@ class ActiveJudges:
             suspect, self._suspect = self._suspect, None
             judge = self._next or self._judge
         if suspect is not None and suspect.activation_id == latest.activation_id:
+            if suspect.fingerprint is not None:
+                forget_engines(suspect.fingerprint.graph_sha256, self._home.graphs_path)
             return True
         known = None if judge is None else judge.activation_id
         return latest.activation_id not in {known, self._refused}

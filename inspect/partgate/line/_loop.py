@@ -14,19 +14,20 @@ from concurrent.futures import Future
 
 import structlog
 
-from partgate.line._decide import JudgedFrame, camera_decision, judge_frames
+from partgate.line._decide import JudgedFrame, camera_decision, judge_frames, with_maps
+from partgate.line._finders import FrameFinder, finder_of
 from partgate.line._judge import Judge, Judges
 from partgate.line._outputs import Output
 from partgate.line._part import Decision, Outcome, Reason, Trigger
-from partgate.line._triggers import TriggerSource
+from partgate.line._triggers import IdleSource, TriggerSource
 from partgate.line._watch import GoldenWatch
-from partgate.records import ClosedPart, OpenPart, RecordedFrame, Recorder, new_id
-from partgate_cameras import Camera, CameraError, Frame, ImageError
+from partgate.records import ClosedPart, OpenPart, PartRecorder, RecordedFrame, new_id
+from partgate_cameras import Camera, CameraError, Frame, ImageError, StrayFrame
+from partgate_station import Verdict
 
 log = structlog.get_logger(__name__)
 
 DEADLINE_WITHOUT_RECIPE_MS = 5000
-SHORTEST_GRAB_S = 0.001
 SHORTEST_WAIT_FOR_ROW_S = 0.001
 
 
@@ -39,26 +40,29 @@ class Line:
     def __init__(
         self,
         *,
-        cameras: Sequence[Camera],
+        cameras: Sequence[Camera | FrameFinder],
         triggers: TriggerSource,
         judges: Judges,
-        recorder: Recorder,
+        recorder: PartRecorder,
         output: Output,
         product: str | None,
         watch: GoldenWatch | None = None,
+        on_stray: Callable[[StrayFrame], None] = lambda stray: None,
     ) -> None:
         """Assemble a line.
 
         Args:
-            cameras: opened, and closed by the caller.
+            cameras: opened, and closed by the caller; or what finds their frames.
             triggers: when a part comes.
             judges: who judges it.
             recorder: where its row goes.
             output: where its verdict goes.
             product: of the parts; None where images are collected.
             watch: asks golden frames between parts; None never does.
+            on_stray: told of every frame that is given to no part; must not wait.
         """
-        self._cameras, self._triggers, self._judges = tuple(cameras), triggers, judges
+        self._cameras = tuple(finder_of(camera) for camera in cameras)
+        self._triggers, self._judges, self._on_stray = triggers, judges, on_stray
         self._recorder, self._output, self._product, self._watch = recorder, output, product, watch
 
     def run(
@@ -73,6 +77,8 @@ class Line:
         Returns:
             How many parts were judged.
         """
+        if isinstance(self._triggers, IdleSource):
+            self._triggers.on_idle(self._between_parts)
         first = self._recorder.next_trigger_id()
         done = 0
         while (parts is None or done < parts) and not self._exhausted():
@@ -82,10 +88,18 @@ class Line:
             on_outcome(self._take(trigger))
             if self._watch is not None:
                 self._watch.part_done(trigger.trigger_id)
+            self._between_parts()
             done += 1
         if self._watch is not None:
             self._watch.check()  # of the last parts, too, it is known that the model was right
         return done
+
+    def _between_parts(self) -> None:
+        for camera in self._cameras:
+            camera.between_parts()
+            for stray in camera.take_strays():
+                log.warning("orphan frame", camera=stray.camera_id, frame=stray.frame_id, why=stray.why)
+                self._on_stray(stray)
 
     def _exhausted(self) -> bool:
         return any(camera.exhausted for camera in self._cameras)
@@ -100,7 +114,7 @@ class Line:
         deadline_s = trigger.monotonic_s + deadline_ms / 1000
         frames: tuple[JudgedFrame, ...] = ()
         try:
-            frames, decision = self._judge(judge, deadline_s)
+            frames, decision = self._judged(judge, trigger, deadline_s)
         except Exception:
             decision = Decision.undecided(Reason.STATION_FAULT, "the station failed with the part in work")
             self._finish(part, trigger, judge, decision, frames)
@@ -114,18 +128,43 @@ class Line:
             raise
         return self._finish(part, trigger, judge, _in_time(decision, deadline_s, deadline_ms), frames)
 
-    def _judge(self, judge: Judge | None, deadline_s: float) -> tuple[tuple[JudgedFrame, ...], Decision]:
-        frames: list[Frame] = []
+    def _judged(
+        self, judge: Judge | None, trigger: Trigger, deadline_s: float
+    ) -> tuple[tuple[JudgedFrame, ...], Decision]:
+        if trigger.refused is None:
+            return self._judge(judge, trigger, deadline_s)
         for camera in self._cameras:
-            try:
-                frames.append(camera.grab(max(SHORTEST_GRAB_S, deadline_s - time.monotonic())))
-            except (CameraError, ImageError) as error:
-                log.warning("no frame", camera=camera.camera_id, error=str(error))
-                return tuple(JudgedFrame(frame=frame) for frame in frames), camera_decision(error)
+            camera.pass_over(trigger)
+        return (), Decision(verdict=Verdict.UNDECIDED, reason=trigger.refused)
+
+    def _judge(
+        self, judge: Judge | None, trigger: Trigger, deadline_s: float
+    ) -> tuple[tuple[JudgedFrame, ...], Decision]:
+        frames, error = self._frames(trigger, deadline_s)
+        if error is not None:
+            return tuple(JudgedFrame(frame=frame) for frame in frames), camera_decision(error)
         if self._watch is not None and (why := self._watch.why) is not None:
             unjudged = tuple(JudgedFrame(frame=frame) for frame in frames)
             return unjudged, Decision.undecided(Reason.MODEL_SUSPECT, why)
         return judge_frames(judge, frames)
+
+    def _frames(
+        self, trigger: Trigger, deadline_s: float
+    ) -> tuple[Sequence[Frame], CameraError | ImageError | None]:
+        """Return the part's frames, and the first camera's error.
+
+        Every camera is asked, also after one has failed: each trigger costs each its frame, or the next
+        part would get this one's from those that were not asked.
+        """
+        frames: list[Frame] = []
+        first: CameraError | ImageError | None = None
+        for camera in self._cameras:
+            try:
+                frames.append(camera.frame_for(trigger, deadline_s))
+            except (CameraError, ImageError) as error:
+                log.warning("no frame", camera=camera.camera_id, error=str(error))
+                first = first or error
+        return frames, first
 
     def _finish(
         self,
@@ -137,7 +176,10 @@ class Line:
     ) -> Outcome:
         outcome = _outcome(part, trigger, judge, decision)
         self._output.signal(outcome)
-        self._recorder.close_part(_closed(outcome, frames))
+        try:
+            frames = with_maps(judge, frames, decision.verdict)
+        finally:
+            self._recorder.close_part(_closed(outcome, frames))
         return outcome
 
 
@@ -173,6 +215,8 @@ def _once_durable(durable: Future[None], decision: Decision, deadline_s: float) 
     try:
         durable.result(timeout=max(SHORTEST_WAIT_FOR_ROW_S, deadline_s - time.monotonic()))
     except TimeoutError:
+        if decision.reason is not None:  # undecided as it is, and of that the reason tells more
+            return decision
         return Decision.undecided(
             Reason.NOT_RECORDED, "the part's row was not durable in time", score=decision.score
         )
@@ -200,13 +244,13 @@ def _closed(outcome: Outcome, frames: Sequence[JudgedFrame]) -> ClosedPart:
 
 
 def _recorded(judged: JudgedFrame) -> RecordedFrame:
-    frame, result = judged.frame, judged.result
+    frame = judged.frame
     return RecordedFrame(
         camera_id=frame.camera_id,
         frame_id=frame.frame_id,
         camera_timestamp_ns=frame.camera_timestamp_ns,
         received_at=frame.received_at,
         image=frame.image,
-        score=None if result is None else result.score,
-        anomaly_map=None if result is None else result.anomaly_map,
+        score=judged.score,
+        anomaly_map=judged.anomaly_map,
     )

@@ -21,6 +21,8 @@ class Reason(StrEnum):
     SCORE_NOT_FINITE = "SCORE_NOT_FINITE"
     DEADLINE_MISSED = "DEADLINE_MISSED"
     NOT_RECORDED = "NOT_RECORDED"
+    TRIGGER_OVERRUN = "TRIGGER_OVERRUN"
+    STATION_STOPPED = "STATION_STOPPED"
     STATION_FAULT = "STATION_FAULT"
 
 
@@ -34,6 +36,8 @@ class Trigger:
     monotonic_s: float
     """The same moment on the clock that deadlines are counted on."""
     serial_number: str | None = None
+    refused: str | None = None
+    """Why the part cannot be judged, as `CODE: sentence`, where its trigger says so; its row is made."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

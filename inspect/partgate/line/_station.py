@@ -5,27 +5,30 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
+from functools import partial
 
 import structlog
 
-from partgate.line._judge import ActiveJudges, Judges, NoJudge
+from partgate.line._judge import ActiveJudges, Judges, NoJudge, load_judge
 from partgate.line._loop import Line
 from partgate.line._outputs import NoOutput
 from partgate.line._part import Outcome
-from partgate.line._triggers import make_trigger_source
 from partgate.line._watch import GoldenWatch
+from partgate.line._wiring import wire
 from partgate.records import (
     Audit,
     Balance,
     Database,
     Home,
     ImageStore,
-    Recorder,
+    OrphanRecorder,
+    RecordedOrphan,
+    RecorderProcess,
     SuspectParts,
     balance,
     flag_suspects,
 )
-from partgate_cameras import Camera, ProcessCamera
+from partgate_cameras import ProcessCamera, StrayFrame
 from partgate_station import StationConfig
 
 log = structlog.get_logger(__name__)
@@ -75,14 +78,16 @@ def _run_line(
     on_outcome: Callable[[Outcome], None],
 ) -> int:
     with contextlib.ExitStack() as stack:
-        recorder = stack.enter_context(_recording(config, home, database))
+        recorder = stack.enter_context(_recording(config, database))
         cameras = stack.enter_context(_cameras(config, start_at=recorder.next_trigger_id() - 1))
         judges = stack.enter_context(_judging(config, home, database))
         for camera in cameras:
             camera.open()
+        recorder.wait_ready()
+        wiring = stack.enter_context(contextlib.closing(wire(config, cameras)))
         line = Line(
-            cameras=cameras,
-            triggers=make_trigger_source(config.trigger),
+            cameras=wiring.finders,
+            triggers=wiring.triggers,
             judges=judges,
             recorder=recorder,
             output=NoOutput(),
@@ -93,6 +98,7 @@ def _run_line(
                 flag=lambda found: _flag(database, found),
                 reload=judges.reload,
             ),
+            on_stray=stack.enter_context(_orphans(config, home, database)),
         )
         log.info("station ready", station=config.station_id, product=config.product)
         return line.run(stop, parts=parts, on_outcome=on_outcome)
@@ -110,12 +116,28 @@ def _flag(database: Database, found: SuspectParts) -> None:
 
 
 @contextlib.contextmanager
-def _recording(config: StationConfig, home: Home, database: Database) -> Iterator[Recorder]:
-    recorder = Recorder(database, ImageStore(home), station_id=config.station_id, keep=config.records.images)
+def _recording(config: StationConfig, database: Database) -> Iterator[RecorderProcess]:
+    recorder = RecorderProcess(database, station_id=config.station_id, keep=config.records.images)
     with contextlib.closing(recorder):
         if interrupted := recorder.recover():
             log.warning("parts left open by an earlier run were closed UNDECIDED", parts=interrupted)
         yield recorder
+
+
+@contextlib.contextmanager
+def _orphans(config: StationConfig, home: Home, database: Database) -> Iterator[Callable[[StrayFrame], None]]:
+    recorder = OrphanRecorder(database, ImageStore(home), station_id=config.station_id)
+    with contextlib.closing(recorder):
+        yield lambda stray: recorder.record(
+            RecordedOrphan(
+                camera_id=stray.camera_id,
+                frame_id=stray.frame_id,
+                camera_timestamp_ns=stray.camera_timestamp_ns,
+                received_at=stray.received_at,
+                reason=stray.why,
+                image=stray.image,
+            )
+        )
 
 
 @contextlib.contextmanager
@@ -124,7 +146,12 @@ def _judging(config: StationConfig, home: Home, database: Database) -> Iterator[
         judges: Judges = NoJudge()
     else:
         judges = ActiveJudges(
-            home, database, config.product, kind=config.runtime, camera_ids=config.camera_ids
+            home,
+            database,
+            config.product,
+            kind=config.runtime,
+            camera_ids=config.camera_ids,
+            load=partial(load_judge, openvino=config.openvino),
         )
     with contextlib.closing(judges):
         if judges.current() is None:
@@ -135,7 +162,7 @@ def _judging(config: StationConfig, home: Home, database: Database) -> Iterator[
 
 
 @contextlib.contextmanager
-def _cameras(config: StationConfig, *, start_at: int) -> Iterator[Sequence[Camera]]:
+def _cameras(config: StationConfig, *, start_at: int) -> Iterator[Sequence[ProcessCamera]]:
     """Start the cameras' processes (docs/decisions/0008), to be opened when the model is loaded."""
     with contextlib.ExitStack() as stack:
         cameras = [ProcessCamera(camera, start_at=start_at) for camera in config.cameras]

@@ -2,12 +2,11 @@
 
 import threading
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from partgate.line._part import Trigger
-from partgate_station import ContinuousTrigger, IntervalTrigger
-from partgate_station import Trigger as TriggerConfig
 
 
 class TriggerSource(Protocol):
@@ -18,13 +17,13 @@ class TriggerSource(Protocol):
         ...
 
 
-def make_trigger_source(config: TriggerConfig) -> TriggerSource:
-    """Return the trigger source that the station file names."""
-    match config:
-        case IntervalTrigger():
-            return Interval(period_s=config.period_s)
-        case ContinuousTrigger():
-            return Continuous()
+@runtime_checkable
+class IdleSource(TriggerSource, Protocol):
+    """A source that is told what to do while no part is there."""
+
+    def on_idle(self, idle: Callable[[], None]) -> None:
+        """Have `idle` called now and then while `wait` waits, in its thread."""
+        ...
 
 
 def _trigger_now(trigger_id: int) -> Trigger:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,11 +22,14 @@ from partgate_cameras import (
     FrameIncomplete,
     FrameOutOfOrder,
     FrameTimeout,
+    NoFrameYet,
     make_camera,
 )
-from partgate_cameras._genicam import GenicamDevice
+from partgate_cameras._genicam import HELD, GenicamDevice
+from partgate_cameras._genicam_trigger import with_trigger
 from partgate_cameras._gentl_errors import _MEANINGS, mapped
-from partgate_cameras._gentl_stream import Delivery, TriggerMode
+from partgate_cameras._gentl_stream import Delivery, Dropped, TriggerMode
+from partgate_cameras._numbers import FrameNumbers, NumberNotRisen
 from partgate_cameras._producers import SEARCH_PATH, Producer, find_producer
 from partgate_station import GenicamCamera
 
@@ -47,7 +51,8 @@ class ScriptedStream:
         self.incomplete = 0
         self.fired = 0
         self.closed = 0
-        self.waiting: int | None = None
+        self.restarts = 0
+        self.waiting: list[int] = []
 
     def poll(self) -> Delivery | None:
         step = self.script.pop(0) if self.script else None
@@ -57,12 +62,15 @@ class ScriptedStream:
             return None
         return Delivery(image=np.full((4, 6), step % 256, np.uint8), frame_id=step, timestamp_ns=step * 1000)
 
-    def discard_waiting(self) -> int | None:
-        waiting, self.waiting = self.waiting, None
-        return waiting
+    def drop_waiting(self) -> list[Dropped]:
+        waiting, self.waiting = self.waiting, []
+        return [Dropped(frame_id=number, timestamp_ns=None) for number in waiting]
 
     def fire(self) -> None:
         self.fired += 1
+
+    def restart(self) -> None:
+        self.restarts += 1
 
     def close(self) -> None:
         self.closed += 1
@@ -138,7 +146,7 @@ def test_behind_a_trigger_line_an_incomplete_frame_was_this_parts() -> None:
 def test_a_free_camera_does_not_show_an_earlier_part() -> None:
     camera, stream = scripted(1, 9, trigger_mode="off")
     camera.grab(5)
-    stream.waiting = 8  # 2 to 8 arrived between the parts
+    stream.waiting = list(range(2, 9))  # arrived between the parts
     assert camera.grab(5).frame_id == 9
     assert camera.lost_frames == 0, "dropped on purpose"
     assert stream.fired == 0
@@ -151,11 +159,145 @@ def test_a_software_trigger_is_sent_once_per_grab() -> None:
     assert stream.fired == 2
 
 
-def test_a_trigger_line_keeps_the_order() -> None:
+def test_a_frame_given_up_that_comes_before_the_next_software_trigger_is_a_stray() -> None:
+    camera, stream = scripted(1, trigger_mode="software")
+    camera.grab(5)
+    with pytest.raises(FrameTimeout):
+        camera.grab(0.01)
+    stream.waiting = [2, 2, 3]
+    camera.look()
+    stream.script = [4]
+    assert camera.grab(5).frame_id == 4
+    assert [stray.why.partition(":")[0] for stray in camera.take_strays()] == [
+        "LATE",
+        "OUT_OF_ORDER",
+        "NO_TRIGGER",
+    ]
+    assert (stream.fired, stream.restarts, camera.lost_frames) == (3, 0, 0)
+
+
+def test_a_frame_given_up_that_has_not_come_cannot_come_to_the_next_part() -> None:
+    """The stream is stopped and started: only then is what comes next the next part's."""
+    camera, stream = scripted(1, trigger_mode="software")
+    camera.grab(5)
+    with pytest.raises(FrameTimeout):
+        camera.grab(0.01)
+    stream.script = [1]  # the camera counts anew
+    assert (camera.grab(5).frame_id, stream.restarts, stream.fired) == (1, 1, 3)
+    stream.script = ["incomplete"]
+    with pytest.raises(FrameIncomplete):
+        camera.grab(5)
+    stream.script = [3]
+    assert (camera.grab(5).frame_id, stream.restarts) == (3, 1), "it came, if not whole"
+
+
+def test_after_a_frame_that_comes_twice_the_software_trigger_still_owes_its_own() -> None:
+    camera, stream = scripted(1, 1, trigger_mode="software")
+    camera.grab(5)
+    with pytest.raises(FrameOutOfOrder):
+        camera.grab(5)
+    stream.script = [1]
+    assert (camera.grab(5).frame_id, stream.restarts) == (1, 1)
+
+
+def test_frames_behind_a_line_are_stamped_when_they_come_not_when_they_are_asked_for() -> None:
     camera, stream = scripted(1, 2)
-    stream.waiting = 99
-    assert [camera.grab(5).frame_id, camera.grab(5).frame_id] == [1, 2]
-    assert (stream.fired, stream.waiting) == (0, 99)
+    before_s = time.monotonic()
+    camera.look()
+    after_s = time.monotonic()
+    stream.script = [5]
+    frames = [camera.next_frame(5) for _ in range(3)]
+    assert [frame.frame_id for frame in frames] == [1, 2, 5]
+    assert all(before_s <= frame.arrived_s <= after_s for frame in frames[:2])
+    assert frames[2].arrived_s >= after_s
+    assert [frame.lost_before for frame in frames] == [0, 0, 2]
+    with pytest.raises(NoFrameYet):
+        camera.next_frame(0.01)
+    assert stream.fired == 0
+
+
+def test_behind_a_line_no_more_is_taken_in_than_there_is_room_for() -> None:
+    camera, stream = scripted(*range(1, 30))
+    camera.look()
+    assert len(stream.script) == 29 - HELD
+    assert [camera.next_frame(5).frame_id for _ in range(29)] == list(range(1, 30))
+
+
+def test_an_incomplete_frame_is_not_counted_as_lost_as_well() -> None:
+    camera, _ = scripted(1, "incomplete", 3)
+    camera.grab(5)
+    with pytest.raises(FrameIncomplete) as caught:
+        camera.next_frame(5)
+    assert caught.value.arrived_s is not None
+    assert camera.next_frame(5).lost_before == 0
+    assert (camera.lost_frames, camera.incomplete_frames) == (0, 1)
+
+
+def test_a_flush_leaves_nothing_of_before() -> None:
+    camera, stream = scripted(7, 8)
+    camera.look()
+    stream.waiting = [9]
+    camera.flush()
+    assert [stray.frame_id for stray in camera.take_strays()] == [7, 8, 9]
+    stream.script = [1]
+    frame = camera.next_frame(5)
+    assert (frame.frame_id, frame.lost_before, stream.restarts) == (1, 0, 1)
+
+
+def test_a_frame_out_of_its_turn_is_not_counted_as_lost_twice() -> None:
+    numbers = FrameNumbers()
+    assert [numbers.follow(number) for number in (5, 8)] == [0, 2]
+    for late in (6, 7, 8):
+        with pytest.raises(NumberNotRisen, match=f"8→{late}"):
+            numbers.follow(late)
+    assert numbers.follow(9) == 0
+    numbers.skip_to(65_535)
+    assert numbers.follow(2) == 1
+    with pytest.raises(NumberNotRisen):
+        numbers.follow(65_535)
+    assert numbers.follow(3) == 0
+
+
+@pytest.mark.parametrize(
+    ("settings", "features"),
+    [
+        ({}, FAST),
+        ({"trigger": "free"}, FAST | {"TriggerMode": "Off"}),
+        (
+            {"trigger": "software"},
+            {"TriggerSelector": "FrameStart"} | FAST | {"TriggerSource": "Software", "TriggerMode": "On"},
+        ),
+        (
+            {"trigger": "line", "trigger_line": "Line2"},
+            {"TriggerSelector": "FrameStart"} | FAST | {"TriggerSource": "Line2", "TriggerMode": "On"},
+        ),
+    ],
+)
+def test_the_trigger_setting_becomes_features_in_the_order_that_cameras_take(
+    settings: dict[str, object], features: dict[str, object]
+) -> None:
+    assert list(with_trigger(config(**settings), lambda name: True).items()) == list(features.items())
+
+
+def test_the_simulator_has_no_trigger_and_says_so() -> None:
+    with pytest.raises(FeatureError, match="feature TriggerSource: the camera has none of that name"):
+        make_camera(config(trigger="software")).open()
+    camera = make_camera(config(trigger="free"))
+    camera.open()
+    assert camera.grab(5).image.shape == (240, 320)
+    camera.close()
+
+
+def test_the_simulator_counts_anew_after_a_flush() -> None:
+    camera = GenicamDevice(config())
+    camera.open()
+    while camera.grab(5).frame_id < 30:
+        pass
+    camera.flush()
+    again = camera.grab(5)  # most likely a number below 30, which would be refused without a new count
+    camera.close()
+    assert again.image.shape == (240, 320)
+    assert camera.lost_frames == 0
 
 
 def test_close_is_idempotent_and_grab_needs_open() -> None:

@@ -71,20 +71,21 @@ def test_a_process_that_keeps_asking_raises_the_alarm_too() -> None:
 
 DELIVERED = wire.Delivered(
     number=7, slot=1, shape=(3, 4, 3), frame_id=12, camera_timestamp_ns=None,
-    received_at="2026-11-22T16:00:00+00:00", exhausted=False, new_ring=True,
+    received_at="2026-11-22T16:00:00+00:00", arrived_s=3.5, exhausted=False, new_ring=True, lost_before=2,
 )  # fmt: skip
 
 
 @pytest.mark.parametrize(
     "message",
     [
-        wire.Grab(number=1, deadline_s=12.5, released=0),
+        wire.Grab(number=1, deadline_s=12.5, released=0, kind="next"),
         wire.Close(),
         wire.Beat(),
         wire.Opened(exhausted=True),
         wire.NotOpened(error="FeatureError", text="Größe: 5 × 6\n"),
         DELIVERED,
-        wire.NotDelivered(number=2, error="ImageError", text="", exhausted=False),
+        wire.NotDelivered(number=2, error="ImageError", text="", exhausted=False, arrived_s=1.5),
+        wire.Stray(frame_id=None, camera_timestamp_ns=9, received_at="2026-11-22", why="LATE: gone"),
         wire.Logged(level=30, logger="driver", text="lost"),
     ],
     ids=lambda message: type(message).__name__,
@@ -95,7 +96,7 @@ def test_messages_arrive_as_they_were_sent(message: wire.Message) -> None:
 
 @pytest.mark.parametrize(
     "datagram",
-    [b"", b"\xff\xfe", b"{}", b"[]", b'["Grab"]', b'["Grab",1,2,3,4]', b'["Path","/"]', b"3", b"\x80\x04."],
+    [b"", b"\xff\xfe", b"{}", b"[]", b'["Grab"]', b'["Grab",1,2,3]', b'["Path","/"]', b"3", b"\x80\x04."],
 )
 def test_what_is_no_message_is_refused(datagram: bytes) -> None:
     with pytest.raises(wire.Garbled, match="is no message"):
@@ -113,6 +114,12 @@ def test_errors_of_ours_cross_by_name_and_others_say_what_they_were() -> None:
     other = wire.error_of(wire.NotOpened(error="SystemExit", text="3"), camera_id="top")
     assert (type(ours), str(ours)) == (FeatureError, "camera top: no")
     assert (type(other), str(other)) == (CameraError, "camera top: SystemExit: 3")
+    of_a_frame = wire.NotDelivered(
+        number=1, error="FrameIncomplete", text="half", exhausted=False, arrived_s=4.5, lost_before=2
+    )
+    incomplete = wire.error_of(of_a_frame, camera_id="top")
+    assert isinstance(incomplete, CameraError)
+    assert (incomplete.arrived_s, incomplete.lost_before) == (4.5, 2)
     assert all(issubclass(kind, PartgateError) for kind in wire._ERRORS.values())
     assert {"CameraUnavailable", "EndOfImages", "FrameFrozen", "ImageError", "MissingInput"} <= set(
         wire._ERRORS
@@ -141,7 +148,9 @@ def test_an_answer_that_comes_too_late_is_nobodys() -> None:
         requests.ask(0.01, answer_s=0.01)
     assert requests.late_by_s() > 0
     idle = [requests.idle]
-    assert not requests.answered(refusal(1))
+    late: list[Answer] = []
+    assert not requests.answered(refusal(1), late=late.append)
+    assert [answer.message.number for answer in late] == [1]
     assert [*idle, requests.idle] == [False, True]
     with pytest.raises(FrameTimeout):
         requests.ask(0.01, answer_s=0.01)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from one_by_one import OneByOne
 from partgate.line._gate import pass_gate
 from partgate.line._golden import IN_SERVICE, GoldenCheck
 from partgate.records import Home, Proofs
@@ -37,7 +38,7 @@ GOLDEN = tuple(
 
 
 @dataclass
-class Brightness:
+class Brightness(OneByOne):
     """Scores a frame by its brightness, and adds something."""
 
     adds: float = 0.0
@@ -81,20 +82,24 @@ def proofs(tmp_path: Path) -> Proofs:
     return Proofs(Home.open(tmp_path / "home"))
 
 
+WAYS = 2
+"""A runtime is asked for each golden frame's score and for its map: parts get the one, people the other."""
+
+
 def test_the_gate_is_passed_once_and_then_only_looked_at(bundle: Bundle, proofs: Proofs) -> None:
     first, second = Brightness(), Brightness()
     report = pass_gate(bundle, first, GOLDEN, proofs)
     assert report.passed
-    assert first.judged == len(GOLDEN)
+    assert first.judged == WAYS * len(GOLDEN)
     assert pass_gate(bundle, second, GOLDEN, proofs) == report
-    assert second.judged == IN_SERVICE
+    assert second.judged == WAYS * IN_SERVICE
 
 
 def test_a_new_driver_passes_the_whole_gate_again(bundle: Bundle, proofs: Proofs) -> None:
     pass_gate(bundle, Brightness(), GOLDEN, proofs)
     updated = Brightness(driver="1.1")
     assert pass_gate(bundle, updated, GOLDEN, proofs).fingerprint.driver == "1.1"
-    assert updated.judged == len(GOLDEN)
+    assert updated.judged == WAYS * len(GOLDEN)
 
 
 def test_a_runtime_that_is_wrong_is_refused_and_that_is_kept(bundle: Bundle, proofs: Proofs) -> None:

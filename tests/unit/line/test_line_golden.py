@@ -13,6 +13,7 @@ import pytest
 from numpy.typing import NDArray
 from sqlmodel import select
 
+from one_by_one import OneByOne
 from partgate.line._golden import GoldenCheck
 from partgate.line._judge import ActiveJudges, Judge, RuntimeKind
 from partgate.line._loop import Line
@@ -64,7 +65,7 @@ WRONG: dict[str, Wrong] = {
 
 
 @dataclass
-class Failing:
+class Failing(OneByOne):
     """Scores a frame by its brightness; after so many parts, wrongly."""
 
     after: int | None = None
@@ -219,7 +220,7 @@ def run(
 def test_a_model_that_stays_right_is_asked_every_so_many_parts(product: Product) -> None:
     runtime = Failing()
     ran = run(product, Loader([runtime]), 10, every_parts=4)
-    assert runtime.golden == 3, "after 4, after 8, and of the last 2 at the end"
+    assert runtime.golden == 2 * 3, "score and map after 4, after 8, and of the last 2 at the end"
     assert ran.verdicts == [Verdict.ACCEPT] * 10
     assert ran.suspects == []
 
@@ -288,7 +289,7 @@ def test_a_judge_that_leaves_is_asked_a_last_time(product: Product) -> None:
         return second.parts == 3
 
     ran = run(product, Loader([first, second]), every_parts=100_000, on_part=on_part)
-    assert first.golden == 1
+    assert first.golden == 2, "its score and its map"
     assert first.is_closed
     (flagged,) = ran.suspects
     assert (flagged.first_trigger_id, flagged.last_trigger_id) == (1, first.parts)

@@ -9,7 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from structlog.testing import capture_logs
 
+from one_by_one import OneByOne
 from partgate.line._judge import ActiveJudges, Judge, RuntimeKind
 from partgate.records import Active, Database, Home, activate, add_model, add_recipe, rollback
 from partgate_engines import AnomalyResult
@@ -19,7 +21,7 @@ MODELS = {name: name * 64 for name in "abc"}
 
 
 @dataclass
-class NamedRuntime:
+class NamedRuntime(OneByOne):
     name: str
     is_closed: bool = False
 
@@ -159,3 +161,44 @@ def test_a_model_that_was_overtaken_before_it_judged_is_closed(product: Product)
         product.activate("c")
         wait_for(lambda: len(loader.loaded) == 3 and loader.loaded[1].is_closed)
         assert model(judges) == "c"
+
+
+def said_of(
+    product: Product, loader: Loader, act: Callable[[ActiveJudges], None], *, refused: int
+) -> list[str]:
+    """Return what is logged of models that cannot be used, once so many were refused."""
+    with capture_logs() as logs, following(product, loader) as judges:
+        act(judges)
+        wait_for(lambda: loader.refused == refused)
+    return [entry["what_now"] for entry in logs if entry["event"] == "the active model cannot be used"]
+
+
+def test_it_is_said_that_the_model_in_force_stays(product: Product) -> None:
+    product.activate("a")
+    loader = Loader(broken={MODELS["b"]})
+    (said,) = said_of(product, loader, lambda judges: product.activate("b"), refused=1)
+    assert said == "model aaaaaaaaaaaa, the one in force, stays"
+
+
+def test_it_is_said_that_nothing_judges_where_no_model_was_in_force(product: Product) -> None:
+    loader = Loader(broken={MODELS["b"]})
+    (said,) = said_of(product, loader, lambda judges: product.activate("b"), refused=1)
+    assert said.startswith("no model is in force: every part is UNDECIDED")
+
+
+def test_it_is_said_that_nothing_judges_when_a_suspect_model_cannot_be_loaded_again(product: Product) -> None:
+    product.activate("a")
+    loader = Loader()
+
+    def fail(judges: ActiveJudges) -> None:
+        judge = judges.current()
+        assert judge is not None
+        loader.broken |= {MODELS["a"], MODELS["b"]}
+        judges.reload(judge)
+        wait_for(lambda: loader.refused == 1)
+        product.activate("b")
+
+    again, another = said_of(product, loader, fail, refused=2)
+    for said in (again, another):
+        assert said.startswith("model aaaaaaaaaaaa, which answered wrongly, stays out of service")
+        assert "every part is UNDECIDED" in said

@@ -15,6 +15,7 @@ import pytest
 from numpy.typing import NDArray
 from sqlmodel import select
 
+from one_by_one import OneByOne
 from partgate.line._judge import Judge, NoJudge
 from partgate.line._loop import Line
 from partgate.line._part import Outcome
@@ -34,7 +35,7 @@ from partgate.records import (
 from partgate_cameras import CameraError, FrameTimeout, ImageError
 from partgate_cameras import Frame as CameraFrame
 from partgate_engines import AnomalyResult, DeviceFailed
-from partgate_station import Recipe, Region, Thresholds, Verdict
+from partgate_station import DataError, Recipe, RecipeSettings, Region, Thresholds, Verdict
 
 IMAGE = np.full((16, 24), 100, np.uint8)
 Step = CameraError | ImageError | NDArray[np.uint8]
@@ -75,13 +76,14 @@ class ScriptedCamera:
 
 
 @dataclass
-class FunctionRuntime:
+class FunctionRuntime(OneByOne):
     """A runtime whose model is a function of the frame."""
 
     score: Callable[[NDArray[np.uint8]], float]
     name: str = "function"
 
     def judge(self, frame: NDArray[np.uint8], regions: tuple[Region, ...] = ()) -> AnomalyResult:
+        RecipeSettings(regions=regions).check_regions(width_px=frame.shape[1], height_px=frame.shape[0])
         return AnomalyResult(score=self.score(frame), anomaly_map=np.zeros((4, 4), np.float32))
 
     def close(self) -> None: ...
@@ -269,6 +271,33 @@ def test_a_region_that_does_not_fit_the_frame_is_undecided(database: Database, t
     assert ran.rows[0].verdict is Verdict.UNDECIDED
     assert "vertex 1 (500, 0) outside 24×16" in (ran.rows[0].reason or "")
     assert len(ran.frames) == 1
+
+
+def test_a_frame_that_cannot_be_judged_leaves_the_scores_of_the_others(
+    database: Database, tmp_path: Path
+) -> None:
+    def score(frame: NDArray[np.uint8]) -> float:
+        if frame[0, 0] == 13:
+            raise DataError("thirteen")
+        return by_brightness(frame)
+
+    bad = np.full((16, 24), 13, np.uint8)
+    cameras = [ScriptedCamera([IMAGE]), ScriptedCamera([bad], "side"), ScriptedCamera([IMAGE], "below")]
+    ran = run(database, tmp_path, cameras, judged_by(score))
+    assert ran.rows[0].verdict is Verdict.UNDECIDED
+    assert (ran.rows[0].reason or "") == "MODEL_FAULT: thirteen"
+    assert not ran.signalled[0].gate_open
+    assert {frame.camera_id: frame.score for frame in ran.frames} == {"top": 1.0, "side": None, "below": 1.0}
+
+
+def test_a_region_of_one_camera_need_not_fit_the_frames_of_another(
+    database: Database, tmp_path: Path
+) -> None:
+    of_top = Region(camera_id="top", polygon=((0.0, 0.0), (40.0, 0.0), (0.0, 30.0)))
+    cameras = [ScriptedCamera([np.full((32, 48), 50, np.uint8)]), ScriptedCamera([IMAGE], "side")]
+    ran = run(database, tmp_path, cameras, judged_by(by_brightness, regions=(of_top,)))
+    assert ran.rows[0].verdict is Verdict.REVIEW
+    assert ran.rows[0].score == 1.0
 
 
 def test_without_a_recipe_images_are_collected(database: Database, tmp_path: Path) -> None:

@@ -3,8 +3,7 @@
 import threading
 import time
 
-from partgate.line._triggers import Continuous, Interval, make_trigger_source
-from partgate_station import ContinuousTrigger, IntervalTrigger
+from partgate.line._triggers import Continuous, Interval
 
 
 def test_a_part_that_fell_due_in_the_meantime_keeps_its_own_time() -> None:
@@ -30,8 +29,3 @@ def test_the_next_part_comes_at_once_until_the_station_stops() -> None:
     assert [t.trigger_id for t in (Continuous().wait(n, stop) for n in (4, 5)) if t is not None] == [4, 5]
     stop.set()
     assert Continuous().wait(6, stop) is None
-
-
-def test_the_station_file_chooses_the_source() -> None:
-    assert isinstance(make_trigger_source(IntervalTrigger(kind="interval", period_s=1)), Interval)
-    assert isinstance(make_trigger_source(ContinuousTrigger(kind="continuous")), Continuous)

@@ -11,12 +11,14 @@ from partgate_station import (
     GenicamCamera,
     IntervalTrigger,
     MissingInput,
+    OpenVino,
     VirtualCamera,
     load_recipe,
     load_station,
 )
 
 CAMERA = '[[cameras]]\nkind = "virtual"\ncamera_id = "top"\n'
+LINE_CAMERA = '[[cameras]]\nkind = "genicam"\ncamera_id = "side"\nproducer = "x.cti"\ntrigger = "line"\n'
 GOOD = f'schema_version = 1\nstation_id = "one"\n{CAMERA}'
 EXAMPLES = Path(__file__).parents[3] / "station_config"
 
@@ -35,6 +37,41 @@ class Bad:
 
 
 BAD = [
+    Bad(
+        "a line's camera that the trigger knows nothing of",
+        f'station_id = "a"\n{LINE_CAMERA}[trigger]\nkind = "interval"\nperiod_s = 1\n',
+        ("cameras[0].trigger: camera 'side' exposes at its line's edges, which trigger.kind 'interval'",),
+    ),
+    Bad(
+        "a line's camera without a window",
+        f'station_id = "a"\n{LINE_CAMERA}[trigger]\nkind = "digital_input"\n',
+        ("cameras[0].latest_ms: required for camera 'side' behind a trigger line",),
+    ),
+    Bad(
+        "B08 a triggering camera that is not there",
+        f'station_id = "a"\n{CAMERA}[trigger]\nkind = "camera"\ncamera_id = "tip"\n',
+        ("trigger.camera_id: there is no camera 'tip' (cameras: top)",),
+    ),
+    Bad(
+        "a triggering camera without a line",
+        f'station_id = "a"\n{CAMERA}[trigger]\nkind = "camera"\ncamera_id = "top"\n',
+        ("trigger.camera_id: camera 'top' must be a genicam one with trigger = 'line'",),
+    ),
+    Bad(
+        "the trigger said twice",
+        f'station_id = "a"\n{LINE_CAMERA}features = {{ TriggerMode = "On" }}\n',
+        ("cameras[0]: give trigger or features.TriggerMode, not both",),
+    ),
+    Bad(
+        "a window that ends before it begins",
+        f'station_id = "a"\n{LINE_CAMERA}earliest_ms = 30\nlatest_ms = 20\n',
+        ("cameras[0]: latest_ms (20) is before earliest_ms (30)",),
+    ),
+    Bad(
+        "B02 unknown key of a trigger",
+        f'station_id = "a"\n{CAMERA}[trigger]\nkind = "digital_input"\ndebounce_s = 1\n',
+        ("trigger.debounce_s: unknown setting (did you mean debounce_ms?)",),
+    ),
     Bad(
         "B01 syntax",
         'station_id = "a"\nname \n',
@@ -81,6 +118,15 @@ BAD = [
         "B04 infinite",
         f'station_id = "a"\n{CAMERA}[trigger]\nkind = "interval"\nperiod_s = inf\n',
         ("trigger.period_s: inf is not allowed",),
+    ),
+    Bad(
+        "B03 openvino",
+        f'station_id = "a"\n{CAMERA}[openvino]\nprecision = "int8"\nmode = "fast"\nthreads = 0\n',
+        (
+            "openvino.precision: got \"int8\", expected 'auto', 'f32' or 'bf16'",
+            "openvino.mode: got \"fast\", expected 'auto', 'latency' or 'throughput'",
+            "openvino.threads: got 0, expected greater than or equal to 1",
+        ),
     ),
     Bad("B07 UTF-16", GOOD.encode("utf-16"), ("not UTF-8 (looks like UTF-16)",)),
     Bad("B07 Latin-1", b'station_id = "a"\nname = "\xe4"\n', ("station.toml:2: not UTF-8 (byte 0xe4)",)),
@@ -152,3 +198,13 @@ def test_the_examples_load() -> None:
     assert isinstance(virtual.trigger, IntervalTrigger)
     assert isinstance(simulator.cameras[0], GenicamCamera)
     assert load_recipe(EXAMPLES / "recipes" / "example.toml").deadline_ms == 500
+
+
+def test_how_the_cpu_judges_may_be_said(tmp_path: Path) -> None:
+    said = '[openvino]\nprecision = "bf16"\nmode = "latency"\nthreads = 3\n'
+    assert load_station(write(tmp_path, GOOD)).openvino == OpenVino(
+        precision="auto", mode="auto", threads=None
+    )
+    assert load_station(write(tmp_path, GOOD + said)).openvino == OpenVino(
+        precision="bf16", mode="latency", threads=3
+    )
