@@ -1,6 +1,7 @@
 """Rows and images: the ledger, the audit trail, the image store."""
 
 from partgate.records import audit
+from partgate.records._activity import Activity, ActivityReader, LastPart, activity, station_names
 from partgate.records._balance import Balance, balance
 from partgate.records._database import Database
 from partgate.records._errors import (
@@ -20,12 +21,15 @@ from partgate.records._errors import (
     StoreNotLocal,
     StoreUnwritable,
 )
-from partgate.records._home import Home
+from partgate.records._home import Holder, Home
 from partgate.records._images import ImageStore
 from partgate.records._keys import Keys, TrustedKey
-from partgate.records._parts import ClosedPart, OpenPart, RecordedFrame
+from partgate.records._mounts import file_system_of, refuse_network_disk
+from partgate.records._orphans import OrphanRecorder, RecordedOrphan, count_orphans
+from partgate.records._parts import ClosedPart, OpenPart, PartRecorder, RecordedFrame
 from partgate.records._proofs import Proofs
 from partgate.records._recorder import Recorder
+from partgate.records._recorder_process import RecorderProcess
 from partgate.records._registry import (
     Active,
     LearnedImage,
@@ -39,6 +43,7 @@ from partgate.records._registry import (
     read_recipe,
     rollback,
 )
+from partgate.records._sqlite import sqlite_version
 from partgate.records._suspects import SuspectParts, flag_suspects, suspects
 from partgate.records._tables import (
     Activation,
@@ -48,6 +53,7 @@ from partgate.records._tables import (
     ImageState,
     LoginSession,
     Model,
+    OrphanFrame,
     Part,
     Recipe,
     Review,
@@ -64,6 +70,8 @@ from partgate.records.audit import verify as verify_audit
 __all__ = [
     "Activation",
     "Active",
+    "Activity",
+    "ActivityReader",
     "Audit",
     "Balance",
     "ClosedPart",
@@ -71,21 +79,28 @@ __all__ = [
     "Database",
     "Finding",
     "Frame",
+    "Holder",
     "Home",
     "ImageMissing",
     "ImageState",
     "ImageStore",
     "Keys",
+    "LastPart",
     "LearnedImage",
     "LoginSession",
     "Model",
     "OpenPart",
+    "OrphanFrame",
+    "OrphanRecorder",
     "Part",
     "PartNotOpen",
+    "PartRecorder",
     "Proofs",
     "Recipe",
     "RecordedFrame",
+    "RecordedOrphan",
     "Recorder",
+    "RecorderProcess",
     "RecordingFailed",
     "RegistryError",
     "Review",
@@ -107,18 +122,24 @@ __all__ = [
     "UtcDateTime",
     "activate",
     "active",
+    "activity",
     "add_model",
     "add_recipe",
     "add_station",
     "audit",
     "balance",
+    "count_orphans",
+    "file_system_of",
     "flag_suspects",
     "latest_recipe",
     "metadata",
     "models",
     "new_id",
     "read_recipe",
+    "refuse_network_disk",
     "rollback",
+    "sqlite_version",
+    "station_names",
     "suspects",
     "utc_now",
     "verify_audit",

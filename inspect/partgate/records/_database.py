@@ -21,6 +21,7 @@ from sqlmodel import Session
 from partgate.records._boundary import mapped, store_error
 from partgate.records._errors import StoreBusy, StoreClosed
 from partgate.records._home import Home
+from partgate.records._journal import fold_left_behind
 from partgate.records._migrate import prepare
 from partgate.records._queue import BoundedQueue, QueueClosed, QueueFull
 from partgate.records._sqlite import read_database, write_database
@@ -73,13 +74,17 @@ class Database:
     def open(cls, home: Home, *, queue_acts: int = 256, busy_timeout_s: float = BUSY_TIMEOUT_S) -> Self:
         """Open a home's database: made if the home is new, brought to this schema if it is older.
 
+        Triggers that a killed station left in its journal are put into the ledger first.
+
         Raises:
             StoreError: damaged, empty, foreign, of a newer schema, gone, or on a network's disk;
                 nothing was changed.
             SqliteAffected: the SQLite found here is not safe.
         """
         prepare(home)
-        return cls(home, queue_acts=queue_acts, busy_timeout_s=busy_timeout_s)
+        database = cls(home, queue_acts=queue_acts, busy_timeout_s=busy_timeout_s)
+        fold_left_behind(database)
+        return database
 
     @contextmanager
     def read(self) -> Iterator[Session]:

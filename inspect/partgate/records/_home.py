@@ -14,6 +14,21 @@ from typing import Self
 from partgate_station import AlreadyRunning, CannotWrite, MissingInput
 
 POLL_S = 0.02
+# Longer than `Home.holder` may have a lock: a look at it must not keep a station from starting.
+GLANCE_S = 0.1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Holder:
+    """The process that holds a lock; None where it has not yet written down what it is."""
+
+    pid: int | None
+    since: datetime | None
+
+    def __str__(self) -> str:
+        if self.pid is None or self.since is None:
+            return "by a process that has just started"
+        return f"pid {self.pid}, since {self.since.isoformat()}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +50,7 @@ class Home:
             CannotWrite: the path is a file, or cannot be written.
         """
         home = cls(path=path.expanduser().absolute())
-        if not create and not (home.marker_path.exists() or home.database_path.exists()):
+        if not create and not home.is_made():
             raise MissingInput(
                 f"{home.path}: no such home; name another with --home, or make one with `partgate demo`"
             )
@@ -85,8 +100,21 @@ class Home:
         """What came of golden frames on this machine. May be deleted at any time: it is found again."""
         return self.path / "parity"
 
+    def is_made(self) -> bool:
+        """Return whether anything was ever kept here.
+
+        Raises:
+            CannotWrite: this user may not enter the folder.
+        """
+        try:
+            return self.marker_path.exists() or self.database_path.exists()
+        except PermissionError as error:
+            raise CannotWrite(
+                f"{self.path}: this user may not enter it; change that, or choose another --home"
+            ) from error
+
     @contextlib.contextmanager
-    def lock(self, name: str, *, timeout_s: float = 0.0) -> Iterator[None]:
+    def lock(self, name: str, *, timeout_s: float = GLANCE_S) -> Iterator[None]:
         """Hold a named lock of this home; the kernel lets go of it when the process ends.
 
         Args:
@@ -97,7 +125,7 @@ class Home:
             AlreadyRunning: names the holder's process and since when it has run.
             CannotWrite: the home cannot be written.
         """
-        path = self.path / "locks" / f"{name}.lock"
+        path = self._lock_path(name)
         # Never deleted: who holds a deleted file's lock excludes nobody.
         try:
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
@@ -109,6 +137,31 @@ class Home:
             yield
         finally:
             os.close(descriptor)
+
+    def holder(self, name: str) -> Holder | None:
+        """Return who holds a lock; None if nobody does. Needs no permission to write.
+
+        Raises:
+            CannotWrite: the lock's file cannot be read.
+        """
+        path = self._lock_path(name)
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise CannotWrite(f"{path}: cannot be read ({error.strerror})") from error
+        try:
+            # The kernel alone knows: a pid in a file outlives its process. The lock is let go at once.
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return _holder(descriptor)
+        finally:
+            os.close(descriptor)
+        return None
+
+    def _lock_path(self, name: str) -> Path:
+        return self.path / "locks" / f"{name}.lock"
 
     def _folders(self) -> tuple[Path, ...]:
         return (
@@ -149,10 +202,10 @@ def _write_holder(descriptor: int) -> None:
     os.pwrite(descriptor, text.encode(), 0)
 
 
-def _holder(descriptor: int) -> str:
-    """Say who holds the lock; it may be writing its name at this moment."""
+def _holder(descriptor: int) -> Holder:
+    """Return who holds the lock; it may be writing its name at this moment."""
     try:
         holder = json.loads(os.pread(descriptor, 4096, 0))
-        return f"pid {holder['pid']}, since {holder['since']}"
+        return Holder(pid=int(holder["pid"]), since=datetime.fromisoformat(holder["since"]))
     except (ValueError, KeyError, TypeError):
-        return "by a process that has just started"
+        return Holder(pid=None, since=None)

@@ -2,21 +2,22 @@
 
 import hashlib
 import io
-import itertools
-import os
 import re
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from partgate.records._errors import ImageMissing, StoreDamaged, StoreUnwritable
+from partgate.records._durable import NewFile, settle, write_new
+from partgate.records._errors import ImageMissing, StoreDamaged
 from partgate.records._home import Home
 
 Image = npt.NDArray[np.uint8]
 AnomalyMap = npt.NDArray[np.float32]
+P = TypeVar("P")
 
 # 16 ms for 5 Mpx against PNG's 789 at the same size; higher efforts cost 15 times more for 12 %.
 EFFORT: Final = 1
@@ -26,7 +27,6 @@ DECODING_THREADS: Final = 2
 STALE_S = 3600.0
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-_numbers = itertools.count()
 
 
 class ImageStore:
@@ -48,14 +48,21 @@ class ImageStore:
         Raises:
             StoreUnwritable: the disk is full or cannot be written.
         """
-        if image.dtype != np.uint8 or image.ndim not in (2, 3) or image.shape[2:] not in ((), (3,)):
-            raise ValueError(f"an image is (h, w) or (h, w, 3) uint8, got {image.shape} {image.dtype}")
-        import imagecodecs
+        return _or_raise(self.put_all([image], [])[0])
 
-        encoded = imagecodecs.jpegxl_encode(
-            np.ascontiguousarray(image), lossless=True, effort=EFFORT, numthreads=ENCODING_THREADS
-        )
-        return _store(self._images_path, ".jxl", bytes(encoded))
+    def put_all(self, images: Sequence[Image], maps: Sequence[AnomalyMap]) -> list[str | Exception]:
+        """Keep many images and maps, all on disk when this returns; one that fails fails alone.
+
+        The disk is waited for once and not for every file; `_durable.py` says how.
+
+        Returns:
+            For each image, then for each map, its hash or the error that `put` would have raised.
+        """
+        files = [_tried(self._new, image) for image in images]
+        files += [_tried(self._new_map, anomaly_map) for anomaly_map in maps]
+        written = [file for file in files if isinstance(file, NewFile)]
+        errors = dict(zip(written, settle(written), strict=True))
+        return [(errors[file] or file.sha256) if isinstance(file, NewFile) else file for file in files]
 
     def get(self, sha256: str) -> Image:
         """Return an image, (h, w) or (h, w, 3) uint8, as it was put in.
@@ -73,11 +80,7 @@ class ImageStore:
 
     def put_map(self, anomaly_map: AnomalyMap) -> str:
         """Keep an anomaly map, (h, w) float32; as `put`."""
-        if anomaly_map.dtype != np.float32 or anomaly_map.ndim != 2:  # noqa: PLR2004 - height and width
-            raise ValueError(f"an anomaly map is (h, w) float32, got {anomaly_map.shape} {anomaly_map.dtype}")
-        buffer = io.BytesIO()
-        np.save(buffer, anomaly_map, allow_pickle=False)
-        return _store(self._maps_path, ".npy", buffer.getvalue())
+        return _or_raise(self.put_all([], [anomaly_map])[0])
 
     def get_map(self, sha256: str) -> AnomalyMap:
         """Return an anomaly map, (h, w) float32; as `get`."""
@@ -97,6 +100,45 @@ class ImageStore:
                 swept += _swept(path)
         return swept
 
+    def _new(self, image: Image) -> NewFile:
+        return _written(self._images_path, ".jxl", _encoded_image(image))
+
+    def _new_map(self, anomaly_map: AnomalyMap) -> NewFile:
+        return _written(self._maps_path, ".npy", _encoded_map(anomaly_map))
+
+
+def _tried(write: Callable[[P], NewFile], pixels: P) -> NewFile | Exception:
+    try:
+        return write(pixels)
+    except Exception as error:  # noqa: BLE001 - a result: whatever befalls one image, the others are kept
+        return error
+
+
+def _or_raise(kept: str | Exception) -> str:
+    if isinstance(kept, Exception):
+        raise kept
+    return kept
+
+
+def _encoded_image(image: npt.NDArray[np.generic]) -> bytes:
+    if image.dtype != np.uint8 or image.ndim not in (2, 3) or image.shape[2:] not in ((), (3,)):
+        raise ValueError(f"an image is (h, w) or (h, w, 3) uint8, got {image.shape} {image.dtype}")
+    import imagecodecs
+
+    return bytes(
+        imagecodecs.jpegxl_encode(
+            np.ascontiguousarray(image), lossless=True, effort=EFFORT, numthreads=ENCODING_THREADS
+        )
+    )
+
+
+def _encoded_map(anomaly_map: npt.NDArray[np.generic]) -> bytes:
+    if anomaly_map.dtype != np.float32 or anomaly_map.ndim != 2:  # noqa: PLR2004 - height and width
+        raise ValueError(f"an anomaly map is (h, w) float32, got {anomaly_map.shape} {anomaly_map.dtype}")
+    buffer = io.BytesIO()
+    np.save(buffer, anomaly_map, allow_pickle=False)
+    return buffer.getvalue()
+
 
 def _path(folder: Path, suffix: str, sha256: str) -> Path:
     """Return a file's place; nothing but a hash becomes part of a path."""
@@ -105,42 +147,9 @@ def _path(folder: Path, suffix: str, sha256: str) -> Path:
     return folder / sha256[:2] / f"{sha256}{suffix}"
 
 
-def _store(folder: Path, suffix: str, content: bytes) -> str:
-    """Write a file whole or not at all: temporary name, fsync, rename, fsync of the folder."""
+def _written(folder: Path, suffix: str, content: bytes) -> NewFile:
     sha256 = hashlib.sha256(content).hexdigest()
-    path = _path(folder, suffix, sha256)
-    temporary = path.with_name(f".{sha256}-{os.getpid()}-{next(_numbers)}.part")
-    try:
-        _make(path.parent)
-        _write(temporary, content)
-        temporary.replace(path)
-        _sync_folder(path.parent)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise StoreUnwritable(f"{path.parent}: an image cannot be written ({error.strerror})") from error
-    return sha256
-
-
-def _make(folder: Path) -> None:
-    if not folder.exists():
-        folder.mkdir(exist_ok=True)
-        _sync_folder(folder.parent)
-
-
-def _write(path: Path, content: bytes) -> None:
-    with path.open("xb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make names in a folder durable: a file's fsync does not cover its name."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    return write_new(_path(folder, suffix, sha256), sha256, content)
 
 
 def _load(folder: Path, suffix: str, sha256: str) -> bytes:

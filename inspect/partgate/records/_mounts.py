@@ -45,6 +45,11 @@ def file_system(path: Path, mounts: str) -> str | None:
     return found[1] if found else None
 
 
+def file_system_of(path: Path) -> str | None:
+    """Return the type of the file system that a path lies on here, None where it is not known."""
+    return file_system(path.resolve(), _mounts())
+
+
 def refuse_network_disk(path: Path, mounts: str | None = None) -> None:
     """Refuse a folder on another machine's disk.
 

@@ -1,16 +1,18 @@
 """A part on its way into the ledger: what opens its row, what closes it, and the two acts that do."""
 
 import uuid
+from collections.abc import Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import bindparam, func, select, update
+from sqlalchemy.dialects.sqlite import insert
 from sqlmodel import Session, col
 
-from partgate.records._errors import PartNotOpen
 from partgate.records._tables import Frame, ImageState, Part, new_id, utc_now
 from partgate_station import Verdict
 
@@ -65,6 +67,19 @@ class ClosedPart:
             raise ValueError(f"part {self.part_id} is UNDECIDED and must say why, as `CODE: sentence`")
 
 
+class PartRecorder(Protocol):
+    """What the line needs of a recorder, in its own process or in one beside it."""
+
+    def next_trigger_id(self) -> int:
+        """Return one more than the highest trigger id of the station, those not on disk yet included."""
+
+    def open_part(self, part: OpenPart) -> Future[None]:
+        """Make a trigger durable; its verdict may leave the station once the future has resolved."""
+
+    def close_part(self, part: ClosedPart) -> None:
+        """Hand over a part's verdict and frames; waits while too many wait."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredFrame:
     """What became of a frame's pixels."""
@@ -74,55 +89,68 @@ class StoredFrame:
     map_sha256: str | None = None
 
 
-def insert_open(session: Session, station_id: str, part: OpenPart) -> None:
-    """Write the row of a part that is not judged yet."""
-    # Through the connection: a third of the ORM's time, on the way that a verdict waits for.
-    session.connection().execute(
-        insert(Part),
-        {
-            "id": part.part_id,
-            "station_id": station_id,
-            "trigger_id": part.trigger_id,
-            "triggered_at": part.triggered_at,
-            "serial_number": part.serial_number,
-            "product": part.product,
-            "recipe_id": part.recipe_id,
-            "model_id": part.model_id,
-            "runtime": part.runtime,
-        },
-    )
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredPart:
+    """A part to be closed whose frames have been taken care of."""
+
+    part: ClosedPart
+    frames: tuple[StoredFrame, ...] = ()
 
 
-def close_open(session: Session, part: ClosedPart, frames: tuple[StoredFrame, ...]) -> None:
-    """Close a part's row and write its frames' rows.
+_OPEN = insert(Part).on_conflict_do_nothing(index_elements=["id"])
+_CLOSE = update(Part).where(col(Part.id) == bindparam("closed_id"), col(Part.verdict).is_(None))
+
+
+def insert_open(session: Session, station_id: str, parts: Sequence[OpenPart]) -> int:
+    """Write the rows of parts that are not judged yet; rows that are there already stay as they are.
+
+    Returns:
+        How many rows were new.
 
     Raises:
-        PartNotOpen: it was never opened, or is closed already.
+        ConstraintViolated: a trigger of that number has a row of another part.
     """
-    statement = (
-        update(Part)
-        .where(col(Part.id) == part.part_id, col(Part.verdict).is_(None))
-        .values(
-            verdict=part.verdict,
-            reason=part.reason,
-            score=part.score,
-            latency_ms=part.latency_ms,
-            closed_at=utc_now(),
-        )
-    )
-    if session.connection().execute(statement).rowcount != 1:
-        raise PartNotOpen(f"part {part.part_id} is not open: it was never opened, or is closed already")
-    rows = [_frame_row(part.part_id, *pair) for pair in zip(part.frames, frames, strict=True)]
-    if rows:
-        session.connection().execute(insert(Frame), rows)
+    rows = [_part_row(station_id, part) for part in parts]
+    if not rows:
+        return 0
+    # Through the connection: a third of the ORM's time.
+    return session.connection().execute(_OPEN, rows).rowcount
+
+
+def close_open(session: Session, parts: Sequence[StoredPart]) -> list[uuid.UUID]:
+    """Close parts' rows and write their frames' rows.
+
+    Returns:
+        The parts that were not open: never opened, or closed already. Nothing is written for them.
+    """
+    connection = session.connection()
+    closed_at = utc_now()
+    taken = [
+        stored for stored in parts
+        if connection.execute(_CLOSE, _verdict_row(stored.part, closed_at)).rowcount == 1
+    ]  # fmt: skip
+    frames = [
+        _frame_row(stored.part.part_id, *pair)
+        for stored in taken
+        for pair in zip(stored.part.frames, stored.frames, strict=True)
+    ]
+    if frames:
+        connection.execute(insert(Frame), frames)
+    closed = {stored.part.part_id for stored in taken}
+    return [stored.part.part_id for stored in parts if stored.part.part_id not in closed]
 
 
 def close_interrupted(session: Session, station_id: str, own: frozenset[uuid.UUID]) -> int:
     """Close what a crash left open, as UNDECIDED; parts in `own` are still in work."""
     is_open = select(col(Part.id)).where(col(Part.station_id) == station_id, col(Part.verdict).is_(None))
     interrupted = [part_id for part_id in session.connection().scalars(is_open) if part_id not in own]
-    for part_id in interrupted:
-        close_open(session, ClosedPart(part_id=part_id, verdict=Verdict.UNDECIDED, reason=INTERRUPTED), ())
+    close_open(
+        session,
+        [
+            StoredPart(part=ClosedPart(part_id=part_id, verdict=Verdict.UNDECIDED, reason=INTERRUPTED))
+            for part_id in interrupted
+        ],
+    )
     return len(interrupted)
 
 
@@ -130,6 +158,31 @@ def highest_trigger_id(session: Session, station_id: str) -> int:
     """Return the highest trigger id of a station, 0 if it has none."""
     statement = select(func.max(Part.trigger_id)).where(col(Part.station_id) == station_id)
     return session.connection().scalar(statement) or 0
+
+
+def _part_row(station_id: str, part: OpenPart) -> dict[str, Any]:
+    return {
+        "id": part.part_id,
+        "station_id": station_id,
+        "trigger_id": part.trigger_id,
+        "triggered_at": part.triggered_at,
+        "serial_number": part.serial_number,
+        "product": part.product,
+        "recipe_id": part.recipe_id,
+        "model_id": part.model_id,
+        "runtime": part.runtime,
+    }
+
+
+def _verdict_row(part: ClosedPart, closed_at: datetime) -> dict[str, Any]:
+    return {
+        "closed_id": part.part_id,
+        "verdict": part.verdict,
+        "reason": part.reason,
+        "score": part.score,
+        "latency_ms": part.latency_ms,
+        "closed_at": closed_at,
+    }
 
 
 def _frame_row(part_id: uuid.UUID, frame: RecordedFrame, stored: StoredFrame) -> dict[str, Any]:

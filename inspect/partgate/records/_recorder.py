@@ -1,14 +1,18 @@
-"""The line's way to the records: a part's row is opened before it is judged, and closed with its images."""
+"""A way to the records within one process: a part's row is opened, and closed with its images.
+
+For programs that record without a line. A station's recorder is a process: `_recorder_process.py`.
+"""
 
 import os
 import threading
-import time
 import uuid
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from types import TracebackType
-from typing import Literal, Self
+from typing import Self
 
 import structlog
+from sqlmodel import Session
 
 from partgate.records._database import Database
 from partgate.records._errors import (
@@ -17,28 +21,17 @@ from partgate.records._errors import (
     StoreBusy,
     StoreClosed,
     StoreError,
-    StoreUnwritable,
 )
-from partgate.records._images import Image, ImageStore
-from partgate.records._parts import (
-    ClosedPart,
-    OpenPart,
-    RecordedFrame,
-    StoredFrame,
-    close_interrupted,
-    close_open,
-    highest_trigger_id,
-    insert_open,
-)
+from partgate.records._images import ImageStore
+from partgate.records._parts import ClosedPart, OpenPart, close_interrupted, highest_trigger_id, insert_open
 from partgate.records._queue import BoundedQueue, QueueClosed, QueueFull
 from partgate.records._registry import add_station
-from partgate.records._tables import ImageState
-from partgate_station import Verdict
+from partgate.records._writing import RETRY_S, Keep, PartWriter
 
 ROW_TIMEOUT_S = 60.0
 QUEUE_TIMEOUT_S = 60.0
-RETRY_S = 0.5
 NICENESS = 10
+BATCH_PARTS = 16  # whose images and rows wait for the disk together
 
 log = structlog.get_logger(__name__)
 
@@ -63,20 +56,19 @@ class Recorder:
         images: ImageStore,
         *,
         station_id: str,
-        keep: Literal["all", "flagged"],
+        keep: Keep,
         queue_parts: int = 64,
     ) -> None:
         self._database = database
         self._images = images
         self._station_id = station_id
-        self._keep = keep
+        self._writer = PartWriter(database, images, station_id=station_id, keep=keep)
         self._queue: BoundedQueue[ClosedPart] = BoundedQueue(queue_parts, overflow="block")
         self._open: set[uuid.UUID] = set()
         self._closing: set[uuid.UUID] = set()
         self._highest = 0
         self._lock = threading.Lock()
         self._failures: list[str] = []
-        self._give_up_at: float | None = None
         database.write(lambda session: add_station(session, station_id=station_id)).result(ROW_TIMEOUT_S)
         self._thread = threading.Thread(target=self._run, name=f"partgate-images-{station_id}", daemon=True)
         self._thread.start()
@@ -108,7 +100,7 @@ class Recorder:
             self._open.add(part.part_id)
             self._highest = max(self._highest, part.trigger_id)
         try:
-            opened = self._database.write(lambda session: insert_open(session, self._station_id, part))
+            opened = self._database.write(lambda session: self._insert(session, part))
         except StoreError:
             self._forget(part.part_id)
             raise
@@ -152,7 +144,7 @@ class Recorder:
         Raises:
             RecordingFailed: parts could not be recorded; the next start's `recover` declares them.
         """
-        self._give_up_at = time.monotonic() + timeout_s
+        self._writer.give_up_after(timeout_s)
         self._queue.close()
         self._thread.join(timeout_s + RETRY_S)
         failures, self._failures = self._failures, []
@@ -169,6 +161,9 @@ class Recorder:
     ) -> None:
         self.close()
 
+    def _insert(self, session: Session, part: OpenPart) -> None:
+        insert_open(session, self._station_id, [part])
+
     def _opened(self, part_id: uuid.UUID, done: Future[None]) -> None:
         if done.cancelled() or done.exception() is not None:
             self._forget(part_id)
@@ -181,63 +176,16 @@ class Recorder:
     def _run(self) -> None:
         # Linux has a niceness per thread: encoding must not take the line's core.
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
-        while parts := self._queue.take(1):
-            for part in parts:
-                self._record(part)
+        while parts := self._queue.take(BATCH_PARTS):
+            self._record(parts)
 
-    def _record(self, part: ClosedPart) -> None:
+    def _record(self, parts: Sequence[ClosedPart]) -> None:
         try:
-            frames = tuple(self._stored(part, frame) for frame in part.frames)
-            self._close_row(part, frames)
+            errors: Mapping[uuid.UUID, Exception] = self._writer.write([], parts)
         except Exception as error:  # noqa: BLE001 - the top of the thread: becomes what `close` raises
-            log.error("part not recorded", part=str(part.part_id), error=str(error))
-            self._failures.append(f"part {part.part_id}: {error}")
-        finally:
+            errors = {part.part_id: error for part in parts}
+        for part in parts:
+            if (failed := errors.get(part.part_id)) is not None:
+                log.error("part not recorded", part=str(part.part_id), error=str(failed))
+                self._failures.append(f"part {part.part_id}: {failed}")
             self._forget(part.part_id)
-
-    def _stored(self, part: ClosedPart, frame: RecordedFrame) -> StoredFrame:
-        if self._keep == "flagged" and part.verdict is Verdict.ACCEPT:
-            return StoredFrame(state=ImageState.NOT_KEPT)
-        try:
-            image_sha256 = self._images.put(_pixels(frame))
-            map_sha256 = None if frame.anomaly_map is None else self._images.put_map(frame.anomaly_map)
-        except Exception as error:  # noqa: BLE001 - whatever befalls an image, its part's row must be closed
-            log.error("image lost", part=str(part.part_id), camera=frame.camera_id, error=str(error))
-            return StoredFrame(state=ImageState.LOST)
-        return StoredFrame(state=ImageState.KEPT, image_sha256=image_sha256, map_sha256=map_sha256)
-
-    def _close_row(self, part: ClosedPart, frames: tuple[StoredFrame, ...]) -> None:
-        """Close the row; a full or locked disk is waited for, as long as the recorder is not closing."""
-        tried_before = False
-        while True:
-            try:
-                self._wait(self._database.write(lambda session: close_open(session, part, frames)))
-            except PartNotOpen:
-                # A commit that reported an error may have reached the disk all the same.
-                if not tried_before:
-                    raise
-                return
-            except (StoreBusy, StoreUnwritable) as error:
-                if self._gives_up():
-                    raise
-                log.warning("row not closed yet", part=str(part.part_id), error=str(error))
-                time.sleep(RETRY_S)
-                tried_before = True
-            else:
-                return
-
-    def _wait(self, closed: Future[None]) -> None:
-        while True:
-            try:
-                return closed.result(RETRY_S)
-            except TimeoutError:
-                if self._gives_up():
-                    raise StoreBusy("the row was still waiting when the recorder closed") from None
-
-    def _gives_up(self) -> bool:
-        return self._give_up_at is not None and time.monotonic() >= self._give_up_at
-
-
-def _pixels(frame: RecordedFrame) -> Image:
-    """Return a frame's pixels as the image store takes them: grey without a channel's axis."""
-    return frame.image[..., 0] if frame.image.shape[2:] == (1,) else frame.image

@@ -26,6 +26,15 @@ def library() -> ModuleType:
     return module
 
 
+def sqlite_version() -> str:
+    """Return the version of the SQLite that records are kept with.
+
+    Raises:
+        SqliteAffected: the one found is affected by the WAL-reset bug.
+    """
+    return str(library().sqlite_version)
+
+
 def refuse_affected(version: tuple[int, ...]) -> None:
     """Refuse an SQLite with the WAL-reset bug.
 

@@ -251,6 +251,30 @@ class Frame(Base, table=True):
     """The anomaly map's file in the image store, None where nothing was scored or kept."""
 
 
+class OrphanFrame(Base, table=True):
+    """A frame that was given to no part. Added, never changed."""
+
+    __tablename__ = "orphan_frame"
+    __table_args__ = (
+        CheckConstraint("image_state IN ('KEPT', 'NOT_KEPT')", name="image_state"),
+        CheckConstraint("(image_state = 'KEPT') = (image_sha256 IS NOT NULL)", name="kept_has_hash"),
+    )
+
+    id: uuid.UUID = Field(default_factory=new_id, primary_key=True)
+    station_id: str = Field(foreign_key="station.id", index=True)
+    camera_id: str
+    frame_id: int | None = None
+    camera_timestamp_ns: int | None = None
+    received_at: datetime = Field(sa_type=UtcDateTime)
+    reason: str
+    """Why it is no part's, as `CODE: sentence`."""
+    height_px: int | None = None
+    """None, as the width, where the pixels were gone."""
+    width_px: int | None = None
+    image_state: ImageState = Field(sa_column=Column(_Text(ImageState), nullable=False))
+    image_sha256: str | None = None
+
+
 class Review(Base, table=True):
     """What a reviewer found a part to be. Added, never changed; the latest of a part counts."""
 

@@ -147,7 +147,7 @@ def test_a_failing_disk_leaves_no_half_file(
     def full(descriptor: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(os, "fsync", full)
+    monkeypatch.setattr(os, "fdatasync", full)
     with pytest.raises(StoreUnwritable, match="No space left on device"):
         images.put(GREY)
     monkeypatch.undo()
@@ -163,3 +163,26 @@ def test_sweeping_takes_old_leftovers_only(home: Home, images: ImageStore) -> No
     os.utime(old, (0, 0))
     assert images.sweep() == 1
     assert (old.exists(), new.exists(), images.has(sha256)) == (False, True, True)
+
+
+def test_of_many_images_one_that_fails_fails_alone(
+    home: Home, images: ImageStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, calls = os.fdatasync, iter(range(10))
+
+    def broken_at_the_second(descriptor: int) -> None:
+        if next(calls) == 1:
+            raise OSError(5, "Input/output error")
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fdatasync", broken_at_the_second)
+    no_image = np.zeros((4, 4, 4), np.uint8)
+    whole, unsynced, refused, mapped = images.put_all([GREY, COLOUR, no_image], [np.ones((4, 4), np.float32)])
+    assert isinstance(whole, str)
+    assert isinstance(mapped, str)
+    assert isinstance(unsynced, StoreUnwritable)
+    assert isinstance(refused, ValueError)
+    np.testing.assert_array_equal(images.get(whole), GREY)
+    np.testing.assert_array_equal(images.get_map(mapped), np.ones((4, 4), np.float32))
+    files = [path for folder in (home.images_path, home.maps_path) for path in folder.rglob("*.*")]
+    assert len(files) == 2

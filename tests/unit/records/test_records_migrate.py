@@ -32,8 +32,8 @@ import os, signal
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0002"
-down_revision = "0001"
+revision = "0003"
+down_revision = "0002"
 
 def upgrade() -> None:
     with op.batch_alter_table("station") as table:
@@ -62,8 +62,8 @@ def used(home: Home) -> Home:
 def _second_schema(tmp_path: Path, end: str = "pass") -> migrate.Migrations:
     folder = tmp_path / "migrations"
     shutil.copytree(PACKAGED, folder, dirs_exist_ok=True)
-    (folder / "versions" / "0002_place.py").write_text(SECOND.format(end=end))
-    return migrate.Migrations(location=str(folder), head=2)
+    (folder / "versions" / "0003_place.py").write_text(SECOND.format(end=end))
+    return migrate.Migrations(location=str(folder), head=3)
 
 
 def test_the_migrations_make_the_tables_exactly(used: Home) -> None:
@@ -196,16 +196,16 @@ def test_what_a_killed_first_start_left_is_no_obstacle(new_home: Home) -> None:
 def test_an_older_schema_is_copied_and_brought_up(used: Home, tmp_path: Path) -> None:
     migrate.prepare(used, _second_schema(tmp_path))
     assert _query(used.database_path, "SELECT id, place FROM station") == [("one", "hall 1")]
-    assert _query(used.database_path, "PRAGMA user_version") == [(2,)]
-    (copy,) = used.path.glob("partgate.db.schema-1-*")
+    assert _query(used.database_path, "PRAGMA user_version") == [(3,)]
+    (copy,) = used.path.glob("partgate.db.schema-2-*")
     assert _query(copy, "SELECT * FROM station WHERE id = 'one'") != []
-    assert _query(copy, "PRAGMA user_version") == [(1,)]
+    assert _query(copy, "PRAGMA user_version") == [(2,)]
 
 
 def test_a_failing_migration_changes_nothing(used: Home, tmp_path: Path) -> None:
     with pytest.raises(ZeroDivisionError):
         migrate.prepare(used, _second_schema(tmp_path, end="1 / 0"))
-    assert _query(used.database_path, "PRAGMA user_version") == [(1,)]
+    assert _query(used.database_path, "PRAGMA user_version") == [(2,)]
     with Database.open(used) as database, database.read() as session:
         assert session.get(Station, "one") is not None
 
@@ -214,7 +214,7 @@ def test_a_migration_killed_half_way_leaves_the_old_schema(used: Home, tmp_path:
     killed = _second_schema(tmp_path, end="os.kill(os.getpid(), signal.SIGKILL)")
     script = (
         "import sys; from pathlib import Path; from partgate.records import Home, _migrate\n"
-        "second = _migrate.Migrations(location=sys.argv[2], head=2)\n"
+        "second = _migrate.Migrations(location=sys.argv[2], head=3)\n"
         "_migrate.prepare(Home.open(Path(sys.argv[1])), second)"
     )
     done = subprocess.run(
@@ -222,7 +222,7 @@ def test_a_migration_killed_half_way_leaves_the_old_schema(used: Home, tmp_path:
     )
     assert done.returncode == -signal.SIGKILL
     assert _query(used.database_path, "PRAGMA integrity_check") == [("ok",)]
-    assert _query(used.database_path, "PRAGMA user_version") == [(1,)]
+    assert _query(used.database_path, "PRAGMA user_version") == [(2,)]
     migrate.prepare(used, _second_schema(tmp_path))
     assert _query(used.database_path, "SELECT place FROM station") == [("hall 1",)]
 

@@ -1,5 +1,6 @@
 import threading
 import uuid
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, Literal
 
@@ -28,7 +29,7 @@ from partgate.records import (
     balance,
     utc_now,
 )
-from partgate.records import _recorder as recorder_module
+from partgate.records import _writing as writing
 from partgate.records._parts import close_open
 from partgate_station import Verdict
 
@@ -39,8 +40,8 @@ GREY = np.arange(12, dtype=np.uint8).reshape(3, 4)
 class FullImageStore(ImageStore):
     """An image store whose disk is full."""
 
-    def put(self, image: np.ndarray) -> str:
-        raise StoreUnwritable("images: No space left on device")
+    def put_all(self, images: Sequence[np.ndarray], maps: Sequence[np.ndarray]) -> list[str | Exception]:
+        return [StoreUnwritable("images: No space left on device")] * (len(images) + len(maps))
 
 
 class HeldImageStore(ImageStore):
@@ -50,9 +51,9 @@ class HeldImageStore(ImageStore):
         super().__init__(home)
         self.release = threading.Event()
 
-    def put(self, image: np.ndarray) -> str:
+    def put_all(self, images: Sequence[np.ndarray], maps: Sequence[np.ndarray]) -> list[str | Exception]:
         assert self.release.wait(TIMEOUT_S)
-        return super().put(image)
+        return super().put_all(images, maps)
 
 
 def _frame(image: np.ndarray = GREY, *, anomaly_map: np.ndarray | None = None) -> RecordedFrame:
@@ -291,16 +292,16 @@ def test_a_trigger_taken_twice_is_said_and_cannot_be_closed(database: Database, 
 def test_a_full_disk_is_waited_for(
     database: Database, images: ImageStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(recorder_module, "RETRY_S", 0.01)
+    monkeypatch.setattr(writing, "RETRY_S", 0.01)
     refused, real = threading.Event(), close_open
 
-    def full_at_first(*arguments: Any) -> None:
+    def full_at_first(*arguments: Any) -> Any:
         if not refused.is_set():
             refused.set()
             raise StoreUnwritable("database: the disk is full")
-        real(*arguments)
+        return real(*arguments)
 
-    monkeypatch.setattr(recorder_module, "close_open", full_at_first)
+    monkeypatch.setattr(writing, "close_open", full_at_first)
     with _recorder(database, images) as recorder:
         recorder.close_part(_closed(_opened(recorder)))
         assert refused.wait(TIMEOUT_S)
@@ -313,8 +314,8 @@ def test_a_disk_that_stays_full_is_said_at_the_end(
     def full(*arguments: object) -> None:
         raise StoreUnwritable("database: the disk is full")
 
-    monkeypatch.setattr(recorder_module, "RETRY_S", 0.01)
-    monkeypatch.setattr(recorder_module, "close_open", full)
+    monkeypatch.setattr(writing, "RETRY_S", 0.01)
+    monkeypatch.setattr(writing, "close_open", full)
     recorder = _recorder(database, images)
     recorder.close_part(_closed(_opened(recorder)))
     with pytest.raises(RecordingFailed, match="the disk is full"):

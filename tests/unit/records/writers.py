@@ -22,6 +22,7 @@ from partgate.records import (
     OpenPart,
     RecordedFrame,
     Recorder,
+    RecorderProcess,
     add_station,
     audit,
     utc_now,
@@ -29,6 +30,7 @@ from partgate.records import (
 from partgate_station import Verdict
 
 TIMEOUT_S = 20
+LINE_BYTES = 35  # of an acknowledgement, at least: 32 digits, a space, a process id, a line's end
 
 
 def line(home: Home, acknowledged: int) -> None:
@@ -51,6 +53,60 @@ def line(home: Home, acknowledged: int) -> None:
         recorder.close_part(
             ClosedPart(part_id=part.part_id, verdict=Verdict.REJECT, score=1.0, frames=(frame,))
         )
+
+
+def process_line(home: Home, acknowledged: int) -> None:
+    """Take parts as `line` does, with a recorder in a process of its own; its id is noted at every part."""
+    image = np.arange(64 * 64, dtype=np.uint8).reshape(64, 64)
+    database = Database.open(home)
+    recorder = RecorderProcess(database, station_id="one", keep="all")
+    recorder.recover()
+    first = recorder.next_trigger_id()
+    for trigger_id in range(first, first + 100_000):
+        part = OpenPart(trigger_id=trigger_id, triggered_at=utc_now())
+        recorder.open_part(part).result(TIMEOUT_S)
+        os.write(acknowledged, f"{part.part_id.hex} {recorder.pid or 0}\n".encode())
+        frame = RecordedFrame(
+            camera_id="top",
+            frame_id=trigger_id,
+            received_at=utc_now(),
+            image=image + np.uint8(trigger_id % 251),
+        )
+        recorder.close_part(
+            ClosedPart(part_id=part.part_id, verdict=Verdict.REJECT, score=1.0, frames=(frame,))
+        )
+
+
+def kill_processes(home: Home, acknowledged: int, rounds: int, victims: str) -> None:
+    """Kill the line, its recorder or both, again and again, and the line at the end of every round.
+
+    `recorder`: twice in the life of one line, which has to go on. `both`: the recorder first.
+    """
+    moments = random.Random(20260108)
+    for _ in range(rounds):
+        pid = fork(lambda: process_line(home, acknowledged))
+        for victim in {"line": [], "recorder": [True, True], "both": [True]}[victims]:
+            recorder_pid = _wait_for_parts(acknowledged, moments.randint(1, 60))
+            if victim and recorder_pid:
+                os.kill(recorder_pid, signal.SIGKILL)
+        if victims != "both":
+            _wait_for_parts(acknowledged, moments.randint(1, 60))
+        os.kill(pid, signal.SIGKILL)
+        _, status = os.waitpid(pid, 0)
+        if not os.WIFSIGNALED(status):
+            sys.exit("the line ended before it was killed")
+
+
+def _wait_for_parts(acknowledged: int, parts: int) -> int:
+    """Wait until so many more parts were acknowledged; return the recorder's process of then."""
+    wanted = os.fstat(acknowledged).st_size + parts * LINE_BYTES
+    deadline = time.monotonic() + TIMEOUT_S
+    while os.fstat(acknowledged).st_size < wanted:
+        if time.monotonic() > deadline:
+            sys.exit(f"the line took fewer than {parts} parts in {TIMEOUT_S} s")
+        time.sleep(0.001)
+    lines = Path(sys.argv[3]).read_text().split("\n")
+    return int(lines[-2].split()[1])
 
 
 def clerk(home: Home, number: int, rows: int) -> None:
@@ -105,5 +161,9 @@ if __name__ == "__main__":
     place = Home.open(Path(sys.argv[2]))
     if sys.argv[1] == "lines":
         kill_lines(place, os.open(sys.argv[3], os.O_WRONLY | os.O_CREAT | os.O_APPEND), int(sys.argv[4]))
+    elif sys.argv[1] == "processes":
+        kill_processes(
+            place, os.open(sys.argv[3], os.O_WRONLY | os.O_CREAT | os.O_APPEND), int(sys.argv[4]), sys.argv[5]
+        )
     else:
         run_clerks(place, int(sys.argv[3]), int(sys.argv[4]))

@@ -1,0 +1,113 @@
+"""Files that are there whole or not at all, many to one wait for the disk.
+
+write_new, write_new, ... --> settle: bytes on disk --> renamed --> folders' names on disk
+"""
+
+import contextlib
+import itertools
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from partgate.records._errors import StoreUnwritable
+
+_numbers = itertools.count()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewFile:
+    """A file that was written under a temporary name and is not durable yet."""
+
+    path: Path
+    """Its place once it is settled."""
+
+    temporary: Path
+    descriptor: int
+    """Open until it is settled."""
+
+    sha256: str
+
+
+def write_new(path: Path, sha256: str, content: bytes) -> NewFile:
+    """Write a file beside its place; `settle` must follow.
+
+    Raises:
+        StoreUnwritable: the disk is full or cannot be written.
+    """
+    temporary = path.with_name(f".{sha256}-{os.getpid()}-{next(_numbers)}.part")
+    try:
+        _make(path.parent)
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+        try:
+            _write(descriptor, content)
+        except OSError:
+            os.close(descriptor)
+            temporary.unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise _unwritable(path, error) from error
+    return NewFile(path=path, temporary=temporary, descriptor=descriptor, sha256=sha256)
+
+
+def settle(files: Sequence[NewFile]) -> list[StoreUnwritable | None]:
+    """Make files durable under their own names; return for each what was in the way, None if nothing.
+
+    All their bytes are sent on their way before the first is waited for: the file system then commits once,
+    and the waits after the first find nothing left to do.
+    """
+    for file in files:
+        # Starts writing back and does not wait; that it also forgets the pages costs nothing here.
+        with contextlib.suppress(OSError):
+            os.posix_fadvise(file.descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+    outcomes = [_settled(file) for file in files]
+    folders = {folder: _synced(folder) for folder in {file.path.parent for file in files}}
+    return [outcome or folders[file.path.parent] for file, outcome in zip(files, outcomes, strict=True)]
+
+
+def sync_folder(folder: Path) -> None:
+    """Make names in a folder durable: a file's fsync does not cover its name."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _make(folder: Path) -> None:
+    if not folder.exists():
+        folder.mkdir(exist_ok=True)
+        sync_folder(folder.parent)
+
+
+def _write(descriptor: int, content: bytes) -> None:
+    rest = memoryview(content)
+    while rest:
+        rest = rest[os.write(descriptor, rest) :]
+
+
+def _settled(file: NewFile) -> StoreUnwritable | None:
+    try:
+        try:
+            os.fdatasync(file.descriptor)
+        finally:
+            os.close(file.descriptor)
+        file.temporary.replace(file.path)
+    except OSError as error:
+        file.temporary.unlink(missing_ok=True)
+        return _unwritable(file.path, error)
+    return None
+
+
+def _synced(folder: Path) -> StoreUnwritable | None:
+    try:
+        sync_folder(folder)
+    except OSError as error:
+        return _unwritable(folder / "*", error)
+    return None
+
+
+def _unwritable(path: Path, error: OSError) -> StoreUnwritable:
+    unwritable = StoreUnwritable(f"{path.parent}: an image cannot be written ({error.strerror})")
+    unwritable.__cause__ = error
+    return unwritable
