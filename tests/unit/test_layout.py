@@ -9,6 +9,7 @@ ROOT = Path(__file__).parents[2]
 SOURCE_ROOTS = ["inspect", "cameras", "engines", "station_config"]
 PACKAGES = [
     "partgate.cli",
+    "partgate.fitness",
     "partgate.line",
     "partgate.records",
     "partgate.retraining",

@@ -1,11 +1,29 @@
 """The command line, one file per command."""
 
-from partgate.cli import demo, keys, learn, ledger, models, retrain, review, run, score, verify
+from partgate.cli import (
+    cameras,
+    check,
+    demo,
+    doctor,
+    keys,
+    learn,
+    ledger,
+    models,
+    retrain,
+    review,
+    run,
+    score,
+    status,
+    verify,
+)
 from partgate.cli._app import app, main
 
 __all__ = [
     "app",
+    "cameras",
+    "check",
     "demo",
+    "doctor",
     "keys",
     "learn",
     "ledger",
@@ -15,5 +33,6 @@ __all__ = [
     "review",
     "run",
     "score",
+    "status",
     "verify",
 ]

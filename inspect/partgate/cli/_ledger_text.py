@@ -30,6 +30,11 @@ def balance_line(balance: "Balance") -> str:
     return f"{sum_line}, {balance.open} open: NOT BALANCED"
 
 
+def orphan_line(orphans: int) -> str:
+    """Return one line that says how many frames were given to no part."""
+    return f"orphan frames: {orphans}"
+
+
 def suspect_line(parts: "SuspectParts") -> str:
     """Return one line that says which parts are suspect, and why."""
     return (

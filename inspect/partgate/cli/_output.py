@@ -15,6 +15,7 @@ from rich.table import Table
 # People read stderr and stdout alike; programs read stdout alone.
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
+WIDE = 1_000  # columns: no row of a table is longer
 
 ProgressSink = Callable[[str, int, int], None]
 
@@ -49,6 +50,11 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) 
     for row in rows:
         made.add_row(*(f"{cell:.4g}" if isinstance(cell, float) else str(cell) for cell in row))
     return made
+
+
+def print_table(made: Table) -> None:
+    """Print a table: as wide as the terminal, and in a pipe one line per row, for `grep`."""
+    (out if out.is_terminal else Console(width=WIDE, highlight=False)).print(made)
 
 
 @contextlib.contextmanager

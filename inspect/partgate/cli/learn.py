@@ -32,6 +32,17 @@ Backbone = Annotated[str | None, typer.Option(help="A timm backbone.", show_defa
 Layers = Annotated[str | None, typer.Option(help="Layers whose features make a patch, separated by commas.")]
 Weights = Annotated[Path | None, typer.Option(help="The backbone's weights.", show_default="packaged")]
 Size = Annotated[int, typer.Option(min=64, max=1024, help="Frames are resized to this many px.")]
+TilePx = Annotated[
+    int | None,
+    typer.Option(
+        min=32,
+        help=(
+            "Judge in tiles of this many px of the frame, each resized to --size: for defects of a few px in"
+            " a large frame. As large as --size nothing is shrunk; every tile costs as much as a whole frame."
+        ),
+        show_default="one tile: the whole frame",
+    ),
+]
 Bank = Annotated[int, typer.Option(min=1, max=50_000, help="Rows of the memory bank.")]
 SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Leave out unusable images.")]
 
@@ -49,6 +60,7 @@ def learn(
     layers: Layers = None,
     weights: Weights = None,
     size: Size = 256,
+    tile_px: TilePx = None,
     bank: Bank = 2048,
     skip_bad: SkipBad = False,
     home: HomeOption = DEFAULT_HOME,
@@ -68,7 +80,13 @@ def learn(
     if (good is None) == (from_station is None):
         raise typer.BadParameter("give --good DIR or --from-station STATION, one of the two")
     settings = _learn_settings(
-        kind=kind, backbone=backbone, layers=layers, weights=weights, size_px=size, bank_rows=bank
+        kind=kind,
+        backbone=backbone,
+        layers=layers,
+        weights=weights,
+        size_px=size,
+        tile_px=tile_px,
+        bank_rows=bank,
     )
     asked = _recipe_settings(recipe, region or [])
     started_s = time.monotonic()

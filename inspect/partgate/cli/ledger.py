@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from partgate.cli._app import DEFAULT_HOME, HomeOption, JsonFlag, app
-from partgate.cli._ledger_text import balance_json, balance_line, suspect_line
+from partgate.cli._ledger_text import balance_json, balance_line, orphan_line, suspect_line
 from partgate.cli._output import out, print_json
 
 
@@ -19,11 +19,12 @@ def ledger(
     """Print what became of every trigger; exit code 1 if the ledger does not balance.
 
     `open` counts parts without a verdict: while a station runs it may be 1, afterwards it is 0.
+    `orphan frames` counts the frames that were given to no part: late, unasked for, or not certainly one's.
     `suspect` names the parts that a model judged before it was found to answer wrongly.
     """
     import contextlib
 
-    from partgate.records import Database, Home, balance, suspects
+    from partgate.records import Database, Home, balance, count_orphans, suspects
 
     with (
         contextlib.closing(Database.open(Home.open(home, create=False))) as database,
@@ -31,10 +32,13 @@ def ledger(
     ):
         result = balance(session, station)
         flagged = suspects(session, station)
+        orphans = count_orphans(session, station)
     if as_json:
-        print_json({**balance_json(result), "suspect": [asdict(parts) for parts in flagged]})
+        suspect = [asdict(parts) for parts in flagged]
+        print_json({**balance_json(result), "suspect": suspect, "orphan_frames": orphans})
     else:
         out.print(balance_line(result))
+        out.print(orphan_line(orphans))
         for parts in flagged:
             out.print(suspect_line(parts), markup=False)
     if not result.balanced:

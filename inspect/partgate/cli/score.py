@@ -14,10 +14,10 @@ import typer
 
 from partgate.cli._app import DEFAULT_HOME, HomeOption, app
 from partgate.cli._output import err, out, progress_bar, table
-from partgate_station import CannotWrite, DataError, MissingInput, Recipe, Verdict
+from partgate_station import CannotWrite, DataError, MissingInput, PartgateError, Recipe, Verdict
 
 if TYPE_CHECKING:
-    from partgate_engines import AnomalyResult, Bundle
+    from partgate_engines import AnomalyResult, Bundle, Runtime
 
 
 @app.command()
@@ -64,7 +64,7 @@ def score(
     ):
         for number, still in enumerate(stills):
             progress("scoring", number, len(stills))
-            line = _score_one(still, runtime.judge, recipe, maps)
+            line = _score_one(still, runtime, recipe, maps)
             lines.append(line)
             if stream is not None:
                 stream.write(json.dumps(line, allow_nan=False) + "\n")
@@ -134,7 +134,7 @@ def _as_png(path: Path) -> Path:
     return path if path.suffix == ".png" else path.with_name(f"{path.name}.png")
 
 
-def _score_one(still: Still, judge: Any, recipe: Recipe, maps: Path | None) -> dict[str, Any]:
+def _score_one(still: Still, runtime: "Runtime", recipe: Recipe, maps: Path | None) -> dict[str, Any]:
     from partgate_cameras import ImageError, read_image
 
     try:
@@ -148,15 +148,17 @@ def _score_one(still: Still, judge: Any, recipe: Recipe, maps: Path | None) -> d
             "error": str(error),
         }
     started_s = time.perf_counter()
-    result: AnomalyResult = judge(image, recipe.regions)
-    verdict = recipe.thresholds.verdict(result.score)
+    (score,) = runtime.scores([image], [recipe.regions])
+    if isinstance(score, PartgateError):
+        raise score
+    verdict = recipe.thresholds.verdict(score)
     milliseconds = (time.perf_counter() - started_s) * 1000
     if maps is not None:
-        _write_map(maps / still.map_path, image, result, recipe)
+        _write_map(maps / still.map_path, image, runtime.judge(image, recipe.regions), recipe)
     finite = verdict is not Verdict.UNDECIDED
     return {
         "file": str(still.path),
-        "score": result.score if finite else None,
+        "score": score if finite else None,
         "verdict": verdict,
         "milliseconds": round(milliseconds, 3),
     }
