@@ -149,14 +149,14 @@ def _bare_ms(runtime: TensorRtRuntime, frame: Pixels) -> float:
         slot: Slot = session.slots[0]
         task = Task(
             slot=slot,
-            shape=(height_px, width_px, channels),
+            shape=(1, height_px, width_px, channels),
             placement=placement,
             bank=runtime._bundle.id,  # noqa: SLF001 - likewise
         )
 
         def run() -> float:
-            score, _ = session.start(task)()
-            return score
+            scores, _ = session.start(task)()
+            return float(scores[0])
 
         return _median_ms(run)
 
@@ -379,7 +379,7 @@ def main() -> int:
     except PartgateError as error:
         print(error, file=sys.stderr)
         return error.exit_code
-    from benchmarks.__main__ import show
+    from benchmarks._table import show
 
     results: list[Result] = []
     for name in arguments.names or CHECKS:

@@ -5,99 +5,60 @@ themselves. Parity: the largest patch distance of every image, which anomalib's 
 with one neighbour.
 """
 
-import tempfile
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from benchmarks._arms import Answers, Arm, Comparison, both, compare
-from benchmarks._result import Result, machine
-from partgate_cameras import draw_part
-from partgate_engines import Signer
-from partgate_station import VirtualCamera
+from benchmarks import _ours, _peer
+from benchmarks._arms import Answers, Work, arm, compare
+from benchmarks._bundles import LEARNED_FROM, LITE0, learned_product, saved, weights_of
+from benchmarks._frames import parts
+from benchmarks._result import Bound, Result, compared
+from partgate_engines import Bundle
 
+BANK_ROWS = 2048
 IMAGES = 20
-LEARNED_FROM = 40
-LINE = VirtualCamera(kind="virtual", camera_id="top", seed=1, size_px=320)
+BOUND = Bound(value=5)
 
 
-def _frames() -> list[NDArray[np.uint8]]:
-    return [draw_part(LINE, number).image for number in range(LEARNED_FROM, LEARNED_FROM + IMAGES)]
-
-
-def learned_bundle(folder: Path, *, bank_rows: int, signer: Signer | None = None) -> Path:
-    """Learn the bricks and return the bundle's folder."""
-    from partgate_engines.anomaly import GoodImage, LearnSettings, learn
-
-    line = LINE.model_copy(update={"defect_rate": 0.0})
-    good = [GoodImage(pixels=draw_part(line, n).image, origin=str(n)) for n in range(LEARNED_FROM)]
-    learned = learn(good, settings=LearnSettings(bank_rows=bank_rows), graphs=folder / "graphs")
-    return learned.save(folder, product="brick", signer=signer, good=good).folder
-
-
-def our_arm(bundle: Path) -> Callable[[], Answers]:
+def our_arm(bundle: Path) -> Work:
     """Judge with the bundle's graph, as a station does."""
-    from partgate_engines import Bundle, open_runtime
-
-    runtime, frames = open_runtime(Bundle.open(bundle, trusted=None)), _frames()
-    return lambda: [float(runtime.judge(frame).anomaly_map.max()) for frame in frames]
+    return _ours.judging(bundle, parts(IMAGES, first=LEARNED_FROM))
 
 
-def anomalib_arm(bundle: Path) -> Callable[[], Answers]:
+def anomalib_arm(bundle: Path, weights: Path | None) -> Work:
     """Judge with anomalib's torch model: resize, normalise, forward."""
     import torch
-    from torch.nn.functional import interpolate
 
-    from partgate_engines import Bundle
-    from partgate_engines.anomaly._backbone import build_model, normalisation
-    from partgate_engines.anomaly._weights import find_weights
-
-    opened = Bundle.open(bundle, trusted=None)
-    manifest = opened.manifest
-    size_px = manifest.size_px
-    model = build_model(
-        backbone=manifest.backbone,
-        layers=manifest.layers,
-        size_px=size_px,
-        weights=find_weights(manifest.backbone, None),
+    score = _peer.torch_scorer(Bundle.open(bundle, trusted=None), weights)
+    frames = parts(IMAGES, first=LEARNED_FROM)
+    return Work(
+        run=lambda: [score(frame) for frame in frames],
+        facts={"precision": "f32", "threads": str(torch.get_num_threads())},
     )
-    model.num_neighbors = 1
-    model.memory_bank = torch.from_numpy(np.array(opened.bank().rows))
-    mean, deviation = (torch.tensor(v).reshape(1, 3, 1, 1) for v in normalisation(manifest.backbone))
-    frames = _frames()
-
-    @torch.inference_mode()
-    def score(frame: NDArray[np.uint8]) -> float:
-        pixels = torch.from_numpy(np.array(frame)).float().expand(1, 3, *frame.shape) / 255
-        small = interpolate(pixels, (size_px, size_px), mode="bilinear", antialias=True)
-        result: Any = model((small - mean) / deviation)
-        return float(result.pred_score)
-
-    return lambda: [score(frame) for frame in frames]
 
 
-def same_scores(ours: Answers, other: Answers) -> None:
+def same_scores(ours: Answers, other: Answers, *, tolerance: float = _ours.SAME) -> None:
     """Refuse to time graphs that do not say the same."""
-    np.testing.assert_allclose(ours, other, rtol=1e-3)
+    np.testing.assert_allclose(ours, other, rtol=tolerance)
 
 
-def run(*, rounds: int) -> list[Result]:
+def run(*, rounds: int, folder: Path) -> list[Result]:
     """Compare at a bank of 2,048 rows."""
-    with tempfile.TemporaryDirectory() as folder:
-        bundle = learned_bundle(Path(folder), bank_rows=2048)
-        with both(Arm(our_arm, bundle=bundle), Arm(anomalib_arm, bundle=bundle)) as (ours, other):
-            found: Comparison = compare(ours, other, rounds=rounds, same=same_scores)
+    bundle = saved(learned_product(folder, bank_rows=BANK_ROWS), folder).folder
+    with (
+        arm(our_arm, bundle=bundle) as ours,
+        arm(anomalib_arm, bundle=bundle, weights=weights_of(LITE0, folder)) as other,
+    ):
+        same = partial(same_scores, tolerance=_ours.tolerance(ours.facts["precision"]))
+        found = compare(ours, other, rounds=rounds, same=same)
     return [
-        Result(
-            name="one image through the graph, bank of 2,048, against anomalib's torch model",
-            ours=round(found.ours_ms, 3),
-            other=round(found.other_ms, 3),
-            ratio=round(found.ratio, 2),
-            unit="ms",
-            n=found.rounds * found.answers,
-            machine=machine(),
+        compared(
+            "one image through the graph, bank of 2,048, against anomalib's torch model",
+            found,
+            bound=BOUND,
+            note=f"EfficientNet-Lite0 at 256 px; {ours.facts['precision']} against"
+            f" {other.facts['precision']}; torch with {other.facts['threads']} threads",
         )
     ]

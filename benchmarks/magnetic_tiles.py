@@ -1,22 +1,32 @@
 """Learn the magnetic tiles and say how well defective ones are told apart.
 
     python -m benchmarks.magnetic_tiles [--data DIR] [--seed N] [--layers L,L] [--size-px N] [--anomalib]
+        [--contrast global|local] [--split grouped|parts] [--count N] [--table]
 
-The split: good photographs are sorted by the number in their names (`exp1_num_12345.jpg`). The
+Good photographs are sorted by the number in their names (`exp1_num_12345.jpg`). The
 exposures of one tile follow each other within a few dozen; tiles lie hundreds apart, so a gap of more
-than 250 begins a new tile. Tiles are shuffled by a fixed seed; the exposures of the first tiles, 100
-images, are learned from, those of the next, 150 images, are scored. No tile is in both. All
-defective images are scored.
+than 250 begins a new tile. Tiles are shuffled by a fixed seed, and no tile is learned from and scored.
+
+    grouped  the exposures of the first tiles, 100 images, are learned from, those of the next, 150
+             images, are scored: about 17 tiles and 25
+    parts    one exposure each of 100 tiles is learned from; the exposures of the others, at most 150
+             images, are scored: what "100 good parts" means on a line
+
+`--count 20` learns from 20 of those 100 images: grouped from all the tiles in turn, parts from 20 tiles.
+All defective images are scored. Exposures of one tile are no independent witnesses, so errors come from
+drawing tiles, not images.
 """
 
 import argparse
+import itertools
 import re
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import cv2
 import numpy as np
@@ -28,6 +38,9 @@ from partgate_engines.anomaly import GoodImage, LearnSettings, learn
 DEFECTS = ("blowhole", "break", "crack", "fray", "uneven")
 GAP = 250
 N_LEARN, N_GOOD = 100, 150
+
+CONTRASTS: tuple[Literal["global", "local"], ...] = ("global", "local")
+TABLE_SEEDS = (0, 1, 2)
 
 Pixels = NDArray[np.uint8]
 Scores = NDArray[np.float64]
@@ -85,6 +98,24 @@ def split(data: Path, seed: int) -> Split:
         chosen[turn].extend(groups[index][: wanted[turn] - len(chosen[turn])])
     defective = {kind: sorted((data / kind).glob("*.jpg")) for kind in DEFECTS}
     return Split(learn=chosen[0], good=chosen[1], defective=defective)
+
+
+def fewer(parts: Split, count: int) -> Split:
+    """Return the split with `count` images to learn from, spread over its tiles."""
+    rounds = itertools.zip_longest(*tiles(parts.learn))
+    in_turn = [path for exposures in rounds for path in exposures if path is not None]
+    return replace(parts, learn=in_turn[:count])
+
+
+def parts_split(data: Path, seed: int) -> Split:
+    """Return one exposure each of 100 tiles, and the exposures of the other tiles."""
+    groups = tiles(list((data / "good").glob("*.jpg")))
+    random = np.random.default_rng(1000 + seed)
+    order = random.permutation(len(groups))
+    learned = [groups[index][random.integers(len(groups[index]))] for index in order[:N_LEARN]]
+    good = [path for index in order[N_LEARN:] for path in groups[index]][:N_GOOD]
+    defective = {kind: sorted((data / kind).glob("*.jpg")) for kind in DEFECTS}
+    return Split(learn=learned, good=good, defective=defective)
 
 
 def read(path: Path) -> Pixels:
@@ -179,7 +210,29 @@ def interval(good: Scores, bad: Scores, seed: int, rounds: int = 1000) -> tuple[
     return float(low), float(high)
 
 
-def report(name: str, outcome: Outcome, seed: int) -> None:
+def by_tile(paths: Sequence[Path]) -> list[NDArray[np.intp]]:
+    """Return the positions of each tile's images."""
+    position = {path: index for index, path in enumerate(paths)}
+    return [np.array([position[path] for path in group]) for group in tiles(paths)]
+
+
+def tile_error(parts: Split, outcome: Outcome, seed: int, rounds: int = 300) -> float:
+    """Return the standard error of the AUROC over draws of tiles, good and defective ones."""
+    random = np.random.default_rng(seed)
+    good = [outcome.good[places] for places in by_tile(parts.good)]
+    bad = [
+        scores[places]
+        for kind, scores in outcome.defective.items()
+        for places in by_tile(parts.defective[kind])
+    ]
+
+    def drawn(groups: Sequence[Scores]) -> Scores:
+        return np.concatenate([groups[index] for index in random.integers(len(groups), size=len(groups))])
+
+    return float(np.std([auroc(drawn(good), drawn(bad)) for _ in range(rounds)]))
+
+
+def report(name: str, parts: Split, outcome: Outcome, seed: int) -> None:
     bad = np.concatenate(list(outcome.defective.values()))
     low, high = interval(outcome.good, bad, seed)
     print(f"{name}")
@@ -187,7 +240,7 @@ def report(name: str, outcome: Outcome, seed: int) -> None:
         f"  AUROC {auroc(outcome.good, bad):.3f} (95 %: {low:.3f} to {high:.3f}), {outcome.good.size} good,",
         end=" ",
     )
-    print(f"{bad.size} defective")
+    print(f"{bad.size} defective; standard error over tiles {tile_error(parts, outcome, seed):.3f}")
     for kind, scores in outcome.defective.items():
         print(f"    {kind:9} {auroc(outcome.good, scores):.3f}  ({scores.size})")
     print(f"  learned in {outcome.learn_s:.1f} s, {outcome.image_ms:.1f} ms an image")
@@ -206,6 +259,27 @@ def report_thresholds(outcome: Outcome, bundle: Bundle) -> None:
     print(f"  other good ones at {shares}: {np.quantile(outcome.good, shares).round(2)}")
 
 
+def table(data: Path, settings: LearnSettings) -> None:
+    """Print the AUROC of grey levels and of local contrast, from 20 and from 100 images."""
+    print("| split | good images | contrast | AUROC, mean of the seeds | by seed | error over tiles |")
+    print("|---|---|---|---|---|---|")
+    for name, count, contrast in itertools.product(SPLITS, (20, N_LEARN), CONTRASTS):
+        found, errors = [], []
+        for seed in TABLE_SEEDS:
+            parts = fewer(SPLITS[name](data, seed), count)
+            outcome, _ = ours(parts, replace(settings, contrast=contrast, seed=seed))
+            found.append(auroc(outcome.good, np.concatenate(list(outcome.defective.values()))))
+            errors.append(tile_error(parts, outcome, seed))
+        seeds = ", ".join(f"{value:.3f}" for value in found)
+        print(
+            f"| {name} | {count} | {contrast} | {np.mean(found):.3f} | {seeds} | {np.mean(errors):.3f} |",
+            flush=True,
+        )
+
+
+SPLITS: Mapping[str, Callable[[Path, int], Split]] = {"grouped": split, "parts": parts_split}
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="magnetic_tiles", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
@@ -217,21 +291,37 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--layers", default=",".join(usual.layers), help="whose features make a patch")
     parser.add_argument("--size-px", type=int, default=usual.size_px, help="of the backbone's input")
     parser.add_argument(
+        "--contrast", choices=CONTRASTS, default=usual.contrast, help="what the backbone sees"
+    )
+    parser.add_argument("--split", choices=tuple(SPLITS), default="grouped", help="see above")
+    parser.add_argument("--count", type=int, default=N_LEARN, help="good images to learn from, at most 100")
+    parser.add_argument(
+        "--table", action="store_true", help="both splits, 20 and 100, both contrasts, three seeds (an hour)"
+    )
+    parser.add_argument(
         "--anomalib", action="store_true", help="the same with anomalib's own model (minutes)"
     )
     options = parser.parse_args(arguments)
     if not (options.data / "good").is_dir():
         print(f"{options.data}: no data set there; name its folder with --data", file=sys.stderr)
         return 66
-    parts = split(options.data, options.seed)
     settings = LearnSettings(
-        layers=tuple(options.layers.split(",")), size_px=options.size_px, seed=options.seed
+        layers=tuple(options.layers.split(",")),
+        size_px=options.size_px,
+        contrast=options.contrast,
+        seed=options.seed,
     )
+    if options.table:
+        table(options.data, settings)
+        return 0
+    parts = SPLITS[options.split](options.data, options.seed)
+    if options.count < len(parts.learn):
+        parts = fewer(parts, options.count)
     outcome, bundle = ours(parts, settings)
-    report("partgate", outcome, options.seed)
+    report("partgate", parts, outcome, options.seed)
     report_thresholds(outcome, bundle)
     if options.anomalib:
-        report("anomalib's PatchCore", anomalibs(parts, settings), options.seed)
+        report("anomalib's PatchCore", parts, anomalibs(parts, settings), options.seed)
     return 0
 
 
