@@ -66,14 +66,15 @@ def test_the_ledger_balances_and_says_when_it_does_not(copied_home: Path) -> Non
     assert "NOT BALANCED" in done.stdout
 
 
-def test_every_part_has_its_image_and_map(demo_home: Path) -> None:
+def test_every_part_has_its_image_and_every_flagged_one_its_map(demo_home: Path) -> None:
     store = ImageStore(Home.open(demo_home))
     with opened(demo_home) as database, database.read() as session:
-        frames = session.exec(select(Frame)).all()
-        assert len(frames) == DEMO_PARTS
-        for frame in frames:
+        rows = session.exec(select(Frame, Part.verdict).join(Part)).all()
+        assert len(rows) == DEMO_PARTS
+        for frame, verdict in rows:
             assert store.get(frame.image_sha256 or "").shape == (frame.height_px, frame.width_px)
-            assert store.get_map(frame.map_sha256 or "").ndim == 2
+            assert (frame.map_sha256 is None) == (verdict is Verdict.ACCEPT)
+            assert frame.map_sha256 is None or store.get_map(frame.map_sha256).ndim == 2
 
 
 def overturn(home: Path, how_many: int) -> list[Part]:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from partgate_engines import Bundle, open_runtime
 from partgate_engines.anomaly import GoodImage, Progress
-from partgate_station import Region
+from partgate_station import PartgateError, Region
 
 
 def score_images(
@@ -16,6 +16,9 @@ def score_images(
     with contextlib.closing(open_runtime(bundle)) as runtime:
         for number, image in enumerate(images):
             progress(step, number, len(images))
-            scores.append(runtime.judge(image.pixels, regions).score)
+            (score,) = runtime.scores([image.pixels], [regions])
+            if isinstance(score, PartgateError):
+                raise score
+            scores.append(score)
     progress(step, len(images), len(images))
     return scores

@@ -82,7 +82,7 @@ def _coloured(
 ) -> NDArray[np.uint8]:
     import cv2
 
-    wide = anomaly_map.astype(np.float64)
+    wide = _no_finer(anomaly_map, shape).astype(np.float64)
     known = limits or Limits(review=float(np.median(wide)), reject=float(wide.max()))
     # Clipped before it is smoothed: one huge cell must not ring across the picture.
     coarse = np.clip((wide - known.review) / _span(known), -1, BRIGHTEST_SHARE)  # 0 at review, 1 at reject
@@ -97,6 +97,20 @@ def _coloured(
         )
         cv2.drawContours(picture, contours, -1, OUTLINE_BGRA, 1, cv2.LINE_8)
     return np.asarray(picture, dtype=np.uint8)
+
+
+def _no_finer(anomaly_map: NDArray[np.float32], shape: tuple[int, int]) -> NDArray[np.float32]:
+    """Return the map with no more cells than the picture has pixels, each the worst of several.
+
+    A frame judged in many tiles may have a finer map than the picture: a defect of one cell must not
+    fall between two pixels.
+    """
+    for axis, pixels in enumerate(shape):
+        together = -(-anomaly_map.shape[axis] // pixels)
+        if together > 1:
+            starts = np.arange(0, anomaly_map.shape[axis], together)
+            anomaly_map = np.maximum.reduceat(anomaly_map, starts, axis=axis)
+    return anomaly_map
 
 
 def _span(limits: Limits) -> float:

@@ -215,6 +215,20 @@ def test_odd_maps_are_drawn(values: Any, limits: Limits | None) -> None:
     assert overlay(values, placement).shape == (48, 64, 4)
 
 
+@pytest.mark.parametrize("cell", [(0, 0), (3, 1501), (31, 4095), (17, 2048)], ids=str)
+def test_a_defect_of_one_cell_shows_where_the_map_is_finer_than_the_picture(cell: tuple[int, int]) -> None:
+    """A frame of a line-scan camera, judged in 128 tiles."""
+    values = np.zeros((32, 4096), np.float32)
+    values[cell] = 100
+    picture = overlay(values, _placement(32_768, 256))
+    height_px, width_px = picture.shape[:2]
+    top, left = cell[0] * height_px // 32, cell[1] * width_px // 4096
+    strongest = np.unravel_index(int(picture[..., 3].argmax()), (height_px, width_px))
+    assert picture[..., 3].max() > 0
+    assert abs(strongest[0] - top) <= 4
+    assert abs(strongest[1] - left) <= 4
+
+
 @pytest.mark.parametrize(
     ("content", "box"),
     [
