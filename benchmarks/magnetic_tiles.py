@@ -102,7 +102,9 @@ def split(data: Path, seed: int) -> Split:
 
 def fewer(parts: Split, count: int) -> Split:
     """Return the split with `count` images to learn from, spread over its tiles."""
-    rounds = itertools.zip_longest(*tiles(parts.learn))
+    order = {path: index for index, path in enumerate(parts.learn)}
+    groups = sorted(tiles(parts.learn), key=lambda group: min(order[path] for path in group))
+    rounds = itertools.zip_longest(*groups)
     in_turn = [path for exposures in rounds for path in exposures if path is not None]
     return replace(parts, learn=in_turn[:count])
 

@@ -35,6 +35,44 @@ class DefectEvidence(_Model):
     """At or above `reject`."""
 
 
+class ThresholdRule(_Model):
+    """How one of the thresholds was set, and what that guarantees."""
+
+    one_in: int = Field(ge=1)
+    """What was asked: at most one good part in so many at or above it."""
+
+    method: Literal["order-statistic", "tail"]
+    """`order-statistic`: just above one of the held-out scores; what was asked is guaranteed. `tail`: an
+    extrapolation beyond them, since there are too few parts; what was asked is not guaranteed."""
+
+    rank: int = Field(default=0, ge=0)
+    """Of an order statistic: it lies just above the so highest score, 1 for the highest."""
+
+    guaranteed_one_in: int | None = None
+    """At most one good part in so many lies at or above it, with the card's confidence, whatever the
+    distribution; None: nothing is guaranteed."""
+
+    needed: int = Field(ge=1)
+    """Good parts it takes to guarantee what was asked."""
+
+
+class CalibrationCard(_Model):
+    """What the thresholds were calibrated on, and how sure that makes them."""
+
+    parts: int = Field(ge=1)
+    """Good parts; the photographs of one count once."""
+
+    photographs: int = Field(ge=1)
+    confidence: float = Field(ge=0.5, lt=1)
+    review: ThresholdRule
+    reject: ThresholdRule
+    part_of: tuple[int, ...]
+    """The number of the part that each of the scores is of, in their order."""
+
+    split_sha256: Digest
+    """Of the pixels' hashes and part numbers of the photographs, in order."""
+
+
 class Calibration(_Model):
     """Two thresholds and what they rest on."""
 
@@ -50,6 +88,8 @@ class Calibration(_Model):
 
     warnings: tuple[str, ...] = ()
     defects: DefectEvidence | None = None
+    card: CalibrationCard | None = None
+    """None: calibrated before there were cards."""
 
 
 class Source(_Model):
@@ -90,6 +130,19 @@ class Tiling(_Model):
         """
         shared = min(max(round(patches / 8), 1), patches // 2)
         return cls(tile_px=tile_px, overlap_px=min(ceil(shared * tile_px / patches), tile_px // 2))
+
+
+class Trial(_Model):
+    """How one way of looking told good images from the same with a defect drawn on them."""
+
+    contrast: Contrast
+    layers: tuple[str, ...] = Field(min_length=1)
+    auroc: float = Field(ge=0, le=1)
+    error: float = Field(ge=0)
+    """Standard error of the difference from the first trial, over draws of parts; 0 for the first."""
+
+    good_images: Count
+    drawn_defects: Count
 
 
 class GoldenEntry(_Model):
@@ -134,6 +187,10 @@ class Manifest(_Model):
 
     contrast: Contrast = "global"
     """What the backbone sees: grey levels as they are, or local contrast."""
+
+    trials: tuple[Trial, ...] = ()
+    """What contrast and layers were chosen from, where learning was left to choose; of the first
+    learning."""
 
     features: Count
     """Features of a patch: the columns of the memory bank."""

@@ -1,18 +1,26 @@
 """From the scores of good images to two thresholds."""
 
+import hashlib
 from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from partgate_engines._manifest import Calibration, DefectEvidence
+from partgate_engines._manifest import Calibration, CalibrationCard, DefectEvidence, ThresholdRule
+from partgate_engines.anomaly._budget import (
+    Budget,
+    guaranteed_one_in,
+    parts_needed,
+    rank_for,
+    worst_of_parts,
+)
+from partgate_engines.anomaly._promise import promise, too_few
 from partgate_station import Thresholds
 
 FEW = 20
 _TAIL_SHARE = 0.25  # the upper quarter of the good scores is taken as their tail
-_REVIEW_ONE_IN = 100
-_REJECT_ONE_IN = 5000
+_ODD_ONE_IN = 5000
 _LEAST_BAND = 0.02  # of the score: scores without any spread still get a band
 _ONE_IMAGE_REJECT = 2.0
 _NAMED = 5
@@ -22,52 +30,163 @@ def calibrate(
     scores: Sequence[float] | NDArray[np.floating],
     *,
     method: Literal["leave-one-out", "mirrored"] = "leave-one-out",
+    parts: Sequence[int] = (),
+    budget: Budget | None = None,
     names: Sequence[str] = (),
+    digests: Sequence[str] = (),
     warnings: Sequence[str] = (),
     defects: Sequence[float] = (),
 ) -> Calibration:
     """Set `review` and `reject` from held-out scores of good images.
 
-    Of good parts like those, about one in n + 1 is expected at or above the highest of the n scores,
-    whatever their distribution. Beyond that the upper quarter of the scores is taken as the beginning
-    of an exponential tail: `review` lies where one good part in 100 would, `reject` where one in 5,000
-    would. Both are moved above the highest score, except that from 20 images on a score above the
-    one-in-5,000 level moves only `reject`: one odd image among the good ones, which may be a defective
-    one, makes people look at its like and does not open the gate for it.
+    Where there are parts enough for the budget, a threshold lies just above the lowest order statistic
+    that keeps it, whatever the scores' distribution. Where there are not, the upper quarter of the scores
+    is taken as the beginning of an exponential tail, and the threshold lies where that tail reaches the
+    budget: an extrapolation, and named so. Then both lie above the highest score, except that from 20
+    parts on a score above the one-in-5,000 level moves only `reject`: one odd image among the good ones,
+    which may be a defective one, makes people look at its like and does not open the gate for it.
 
     Args:
         scores: (n,) held-out scores, finite; with one image, those of its mirrors.
         method: how they were held out.
+        parts: (n,) the number of the part that each score is of; none given: each is of its own. A part
+            counts once, with its worst score.
+        budget: how many good parts may be flagged; None: `Budget`'s defaults. Any other that takes more
+            parts than there are brings a warning.
         names: of the images, in the order of the scores, to name the odd ones.
+        digests: of the images' pixels, in the same order, for the card's fingerprint.
         warnings: what else a person should know.
         defects: scores of defective images, for the report only.
 
     Raises:
         ValueError: no scores, or one that is not finite.
+
+    Source: Wilks 1941 (tolerance limits); Vovk, Gammerman and Shafer 2005 (conformal prediction).
     """
     given = np.asarray(scores, dtype=np.float64)
     if given.size == 0 or not np.isfinite(given).all():
         raise ValueError(f"{given.size} held-out scores; expected at least one, all finite")
     one = method == "mirrored"
-    thresholds = _of_one_image(np.sort(given)) if one else _of_many(np.sort(given))
-    odd = np.zeros(0, dtype=np.intp) if one else np.flatnonzero(given >= thresholds.review)
+    part_of = _numbered(given.size, parts, one=one)
+    worst = np.sort(worst_of_parts(given, part_of))
+    asked = budget or Budget()
+    thresholds, review, reject = _of_one_image(np.sort(given), asked) if one else _of_many(worst, asked)
+    card = CalibrationCard(
+        parts=worst.size,
+        photographs=1 if one else given.size,
+        confidence=asked.confidence,
+        review=review,
+        reject=reject,
+        part_of=part_of,
+        split_sha256=_fingerprint(part_of, digests),
+    )
+    odd = np.zeros(0, dtype=np.intp) if one else _odd(given, worst, thresholds.review)
     return Calibration(
         thresholds=thresholds,
         method=method,
         scores=tuple(float(score) for score in given),
-        promise=_PROMISE_OF_ONE if one else _promise(given, len(odd)),
-        warnings=(*_few(1 if one else given.size), *_odd(odd, names, given.size), *warnings),
+        promise=promise(card, worst, thresholds),
+        warnings=(
+            *_few(card),
+            *(() if asked == Budget() else too_few(card)),
+            *_are_they_good(odd, names, given.size),
+            *warnings,
+        ),
         defects=_evidence(defects, thresholds),
+        card=card,
     )
 
 
-def _of_many(good: NDArray[np.float64]) -> Thresholds:
-    """Return the thresholds for sorted scores."""
-    far = _tail(good, _REJECT_ONE_IN)
-    usual = good[good <= far] if good.size >= FEW else good
-    review = _just_above(max(_tail(good, _REVIEW_ONE_IN), float(usual[-1])))
-    reject = max(far, _just_above(float(good[-1])), review + _LEAST_BAND * abs(review))
-    return Thresholds(review=review, reject=max(reject, _just_above(review)))
+def calibrate_again(calibration: Calibration, budget: Budget) -> Calibration:
+    """Return the calibration on the same scores for another budget.
+
+    Raises:
+        ValueError: it has no card, so that nobody knows which scores are of the same part.
+    """
+    if calibration.card is None:
+        raise ValueError("calibrated before there were cards")
+    again = calibrate(
+        calibration.scores, method=calibration.method, parts=calibration.card.part_of, budget=budget
+    )
+    assert again.card is not None  # noqa: S101 - `calibrate` writes one
+    card = again.card.model_copy(update={"split_sha256": calibration.card.split_sha256})
+    return again.model_copy(update={"card": card})
+
+
+def budget_of(calibration: Calibration) -> Budget:
+    """Return the budget that was asked for, the default one before there were cards."""
+    card = calibration.card
+    if card is None:
+        return Budget()
+    return Budget(
+        review_one_in=card.review.one_in, reject_one_in=card.reject.one_in, confidence=card.confidence
+    )
+
+
+def _numbered(n: int, parts: Sequence[int], *, one: bool) -> tuple[int, ...]:
+    if one:
+        return (0,) * n
+    if parts and len(parts) != n:
+        raise ValueError(f"{len(parts)} parts of {n} scores; expected one for each")
+    return tuple(int(part) for part in parts) or tuple(range(n))
+
+
+def _fingerprint(part_of: Sequence[int], digests: Sequence[str]) -> str:
+    known = digests if len(digests) == len(part_of) else [""] * len(part_of)
+    lines = "\n".join(f"{part} {digest}" for part, digest in zip(part_of, known, strict=True))
+    return hashlib.sha256(lines.encode()).hexdigest()
+
+
+def _of_many(good: NDArray[np.float64], budget: Budget) -> tuple[Thresholds, ThresholdRule, ThresholdRule]:
+    """Return the thresholds for sorted scores of parts, and how each was set."""
+    review, review_rank = _review(good, budget)
+    reject, reject_rank = _reject(good, budget)
+    reject = max(reject, review + _LEAST_BAND * abs(review), _just_above(review))
+    return (
+        Thresholds(review=review, reject=reject),
+        _rule(good, review, budget.review_one_in, review_rank, budget.confidence),
+        _rule(good, reject, budget.reject_one_in, reject_rank, budget.confidence),
+    )
+
+
+def _review(good: NDArray[np.float64], budget: Budget) -> tuple[float, int]:
+    """Return where `review` lies, and the rank it lies above; 0 for the tail."""
+    usual = _usual(good)
+    rank = rank_for(good.size, budget.review_one_in, budget.confidence)
+    # An odd score is no reason to open the gate up to it, whatever the budget would allow.
+    if rank and good[-rank] <= usual[-1]:
+        return _just_above(float(good[-rank])), rank
+    return _just_above(max(_tail(good, budget.review_one_in), float(usual[-1]))), 0
+
+
+def _reject(good: NDArray[np.float64], budget: Budget) -> tuple[float, int]:
+    rank = rank_for(good.size, budget.reject_one_in, budget.confidence)
+    if rank:
+        return _just_above(float(good[-rank])), rank
+    return max(_tail(good, budget.reject_one_in), _just_above(float(good[-1]))), 0
+
+
+def _usual(good: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the sorted scores without the odd ones; among few parts none is called odd."""
+    return good[good <= _tail(good, _ODD_ONE_IN)] if good.size >= FEW else good
+
+
+def _rule(
+    good: NDArray[np.float64], threshold: float, one_in: int, rank: int, confidence: float
+) -> ThresholdRule:
+    """Say what a threshold guarantees; a higher one guarantees no less than the score below it."""
+    above = rank or int(threshold > good[-1])
+    return ThresholdRule(
+        one_in=one_in,
+        method="order-statistic" if rank else "tail",
+        rank=rank,
+        guaranteed_one_in=_more_than_none(guaranteed_one_in(good.size, above, confidence)) if above else None,
+        needed=parts_needed(one_in, confidence),
+    )
+
+
+def _more_than_none(one_in: int) -> int | None:
+    return one_in if one_in > 1 else None
 
 
 def _just_above(score: float) -> float:
@@ -88,38 +207,38 @@ def _tail(good: NDArray[np.float64], one_in: float) -> float:
     return float(start + scale * np.log(one_in * above / n))
 
 
-def _of_one_image(mirrored: NDArray[np.float64]) -> Thresholds:
+def _of_one_image(
+    mirrored: NDArray[np.float64], budget: Budget
+) -> tuple[Thresholds, ThresholdRule, ThresholdRule]:
     """Return a wide band: with one image nobody knows how good parts differ."""
     review = float(mirrored[0])
-    reject = float(_ONE_IMAGE_REJECT * mirrored[-1])
-    return Thresholds(review=review, reject=max(reject, _just_above(review)))
-
-
-_PROMISE_OF_ONE = (
-    "learned from 1 image: nothing can be promised; most good parts will lie in the review band until more"
-    " good parts are added"
-)
-
-
-def _promise(good: NDArray[np.float64], flagged: int) -> str:
-    n = good.size
+    reject = max(float(_ONE_IMAGE_REJECT * mirrored[-1]), _just_above(review))
     return (
-        f"from {n} good images: about 1 good part in {n + 1} is expected at or above the highest held-out"
-        f" score, {good.max():.4g}; {flagged} of the {n} lie at or above review; if the tail goes on as it"
-        f" begins, 1 good part in {_REVIEW_ONE_IN} lies at or above review and 1 in {_REJECT_ONE_IN} at or"
-        " above reject"
+        Thresholds(review=review, reject=reject),
+        _unknown(budget.review_one_in, budget.confidence),
+        _unknown(budget.reject_one_in, budget.confidence),
     )
 
 
-def _few(n: int) -> tuple[str, ...]:
-    if n == 1:
+def _unknown(one_in: int, confidence: float) -> ThresholdRule:
+    return ThresholdRule(one_in=one_in, method="tail", needed=parts_needed(one_in, confidence))
+
+
+def _few(card: CalibrationCard) -> tuple[str, ...]:
+    if card.photographs == 1:
         return ("learned from a single image: every verdict needs a person's look; add good images",)
-    if n < FEW:
-        return (f"learned from {n} images: the thresholds are uncertain; {FEW} or more are advised",)
+    if card.parts < FEW:
+        what = "images" if card.parts == card.photographs else "parts"
+        return (f"learned from {card.parts} {what}: the thresholds are uncertain; {FEW} or more are advised",)
     return ()
 
 
-def _odd(odd: NDArray[np.intp], names: Sequence[str], n: int) -> tuple[str, ...]:
+def _odd(given: NDArray[np.float64], worst: NDArray[np.float64], review: float) -> NDArray[np.intp]:
+    """Return the positions of flagged images that lie far above the others."""
+    return np.flatnonzero((given >= review) & (given > _usual(worst)[-1]))
+
+
+def _are_they_good(odd: NDArray[np.intp], names: Sequence[str], n: int) -> tuple[str, ...]:
     if not odd.size:
         return ()
     what = f"{odd.size} of {n} good images score far above the others and would be reviewed: are they good?"

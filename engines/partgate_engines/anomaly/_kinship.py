@@ -19,6 +19,7 @@ _CELLS = 4  # an image is described by this many cells down and across
 _ALIKE = 0.7
 # Where more images are alike than this, they are a kind of part or a kind of light, not one part.
 _LARGEST_FAMILY, _LARGEST_SHARE = 8, 0.2
+_PART_ORIGIN = "part:"
 
 
 def describe(patches: NDArray[np.float32], mask: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -87,6 +88,29 @@ def families(sources: Sequence[Source]) -> NDArray[np.bool_]:
     for position, source in enumerate(sources):
         together[position, list(source.alike)] = True
     return np.asarray(together | together.T)
+
+
+def parts_of(sources: Sequence[Source]) -> tuple[int, ...]:
+    """Return the number of the part that each image shows: that of the first image it is of.
+
+    Images held out together are of one part, and so are all images that QA took from one.
+    """
+    together = families(sources)
+    origins = np.array([source.origin for source in sources])
+    taken = np.char.startswith(origins, _PART_ORIGIN)
+    together |= (origins[:, None] == origins[None, :]) & taken[:, None]
+    numbers = np.full(len(sources), -1)
+    for first in range(len(sources)):
+        if numbers[first] < 0:
+            numbers[_connected(together, first)] = first
+    return tuple(int(number) for number in numbers)
+
+
+def _connected(together: NDArray[np.bool_], first: int) -> NDArray[np.bool_]:
+    reached = together[first]
+    while not np.array_equal(further := together[reached].any(axis=0), reached):
+        reached = further
+    return np.asarray(reached)
 
 
 def copies(sources: Sequence[Source]) -> int:

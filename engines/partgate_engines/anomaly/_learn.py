@@ -9,13 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from partgate_engines._bank import MemoryBank
-from partgate_engines._manifest import Calibration, Source
+from partgate_engines._manifest import Calibration, Source, Trial
 from partgate_engines._openvino import OpenVinoGraph
+from partgate_engines.anomaly._budget import Budget
 from partgate_engines.anomaly._calibrate import calibrate
+from partgate_engines.anomaly._choice import choose
 from partgate_engines.anomaly._coreset import k_centre
 from partgate_engines.anomaly._graphs import graph_for
 from partgate_engines.anomaly._images import GoodImage, check_count
-from partgate_engines.anomaly._kinship import copies
+from partgate_engines.anomaly._kinship import copies, parts_of
 from partgate_engines.anomaly._learned import Learned, file_sha256
 from partgate_engines.anomaly._reading import Patches, Reader
 from partgate_engines.anomaly._settings import LearnSettings, Progress, quiet
@@ -51,6 +53,7 @@ def learn(
         MissingInput, DataError, Unavailable: the weights or the packages for them are not there.
     """
     check_count(good)
+    settings, trials = _chosen(good, settings, graphs, regions, progress)
     progress(GRAPH_STEP, 0, 1)
     weights = find_weights(settings.backbone, settings.weights)
     path = graph_for(settings, weights, graphs)
@@ -60,7 +63,7 @@ def learn(
     reader = Reader(graph=graph, regions=regions, tiling=tiling, progress=progress)
     patches = reader.patches(good, first=0, seed=settings.seed)
     bank, coverage = _bank(reader, patches, settings)
-    scores, calibration = judge_good(reader, bank, patches.sources, good)
+    scores, calibration = judge_good(reader, bank, patches.sources, settings.budget, good)
     return Learned(
         kind=settings.kind,
         backbone=settings.backbone,
@@ -69,6 +72,7 @@ def learn(
         grid=graph.grid,
         tiling=tiling,
         contrast=settings.contrast,
+        trials=trials,
         weights_sha256=weights.sha256,
         graph=path,
         graph_sha256=file_sha256(path),
@@ -84,17 +88,54 @@ def learn(
     )
 
 
+def _chosen(
+    good: Sequence[GoodImage],
+    settings: LearnSettings,
+    graphs: Path,
+    regions: tuple[Region, ...],
+    progress: Progress,
+) -> tuple[LearnSettings, tuple[Trial, ...]]:
+    if not settings.auto:
+        return settings, ()
+    weights = find_weights(settings.backbone, settings.weights)
+
+    def patches_of(one: LearnSettings, images: Sequence[GoodImage]) -> Patches:
+        step = f"trying {one.contrast} contrast, {'+'.join(one.layers)}"
+
+        def tell(_: str, done: int, total: int) -> None:
+            progress(step, done, total)
+
+        tell("graph", 0, len(images))
+        graph = OpenVinoGraph(graph_for(one, weights, graphs), with_features=True)
+        reader = Reader(graph=graph, regions=regions, tiling=one.tiling(graph.grid), progress=tell)
+        return reader.patches(images, first=0, seed=one.seed)
+
+    choice = choose(good, settings, patches_of=patches_of, regions=regions)
+    return choice.settings, choice.trials
+
+
 def judge_good(
-    reader: Reader, bank: MemoryBank, sources: Sequence[Source], *good: Sequence[GoodImage]
+    reader: Reader,
+    bank: MemoryBank,
+    sources: Sequence[Source],
+    budget: Budget,
+    *good: Sequence[GoodImage],
 ) -> tuple[NDArray[np.float32], Calibration]:
     """Return the held-out scores of the images a bank was learned from, and the thresholds."""
     scores = reader.held_out_scores(chain.from_iterable(good), sources, bank)
     held_out = np.flatnonzero(np.isfinite(scores))
     if held_out.size:
-        names = [sources[int(position)].origin for position in held_out]
-        return scores, calibrate(scores[held_out], names=names, warnings=_doubts(sources))
+        scored, part_of = [sources[int(position)] for position in held_out], parts_of(sources)
+        return scores, calibrate(
+            scores[held_out],
+            parts=[part_of[int(position)] for position in held_out],
+            budget=budget,
+            names=[source.origin for source in scored],
+            digests=[source.pixels_sha256 for source in scored],
+            warnings=_doubts(sources),
+        )
     mirrored = reader.mirrored_scores(good[0][0], bank)
-    return mirrored, calibrate(mirrored, method="mirrored", warnings=_doubts(sources))
+    return mirrored, calibrate(mirrored, method="mirrored", budget=budget, warnings=_doubts(sources))
 
 
 def _bank(reader: Reader, patches: Patches, settings: LearnSettings) -> tuple[MemoryBank, float]:

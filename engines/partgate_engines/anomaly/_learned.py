@@ -13,7 +13,16 @@ from partgate_engines._bank import MemoryBank
 from partgate_engines._bundle import BANK, GOLDEN, GRAPH, MANIFEST, Bundle
 from partgate_engines._errors import BundleNotWritten, GraphRefused
 from partgate_engines._golden import GoldenFrame, golden_bytes
-from partgate_engines._manifest import Calibration, Contrast, Golden, GoldenEntry, Manifest, Source, Tiling
+from partgate_engines._manifest import (
+    Calibration,
+    Contrast,
+    Golden,
+    GoldenEntry,
+    Manifest,
+    Source,
+    Tiling,
+    Trial,
+)
 from partgate_engines._signature import SIGNATURE, Signer, TrustedSigners
 from partgate_engines._tiles import Grid
 from partgate_engines._write import link_or_copy, write_folder
@@ -66,6 +75,9 @@ class Learned:
 
     contrast: Contrast = "global"
     """What the backbone sees."""
+
+    trials: tuple[Trial, ...] = ()
+    """What contrast and layers were chosen from; empty where nothing was to be chosen."""
 
     def save(
         self,
@@ -156,6 +168,7 @@ class Learned:
             grid=self.grid,
             tiling=self.tiling,
             contrast=self.contrast,
+            trials=self.trials,
             features=features,
             weights_sha256=self.weights_sha256,
             graph_sha256=self.graph_sha256,

@@ -1,12 +1,13 @@
 """How a product is learned."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from partgate_engines._manifest import Contrast, Tiling
 from partgate_engines._tiles import Grid
+from partgate_engines.anomaly._budget import Budget
 from partgate_engines.anomaly._images import SMALLEST_PX
 from partgate_engines.anomaly._weights import PACKAGED_BACKBONE
 
@@ -40,6 +41,13 @@ class LearnSettings:
     """What the backbone sees: "global" grey levels as they are, "local" how each differs from its
     surroundings, for light and shading that differ between good parts (docs/decisions/0015)."""
 
+    auto: tuple[Literal["contrast", "layers"], ...] = ()
+    """What is chosen by drawing defects on good images; what is given for it stays unless another is
+    better."""
+
+    budget: Budget = field(default_factory=Budget)
+    """How many good parts the thresholds may flag."""
+
     bank_rows: int = 2048
     seed: int = 0
     weights: Path | None = None
@@ -52,6 +60,10 @@ class LearnSettings:
             raise ValueError(f"size_px: {self.size_px}; expected a multiple of 32")
         if self.tile_px is not None and self.tile_px < SMALLEST_PX:
             raise ValueError(f"tile_px: {self.tile_px}; expected at least {SMALLEST_PX}")
+        if "layers" in self.auto and self.backbone != PACKAGED_BACKBONE:
+            raise ValueError(
+                f"layers: auto knows those of {PACKAGED_BACKBONE} only; name those of {self.backbone}"
+            )
         if self.bank_rows < 1:
             raise ValueError(f"bank_rows: {self.bank_rows}; expected at least 1")
 

@@ -9,6 +9,7 @@ from partgate_engines._bank import MemoryBank
 from partgate_engines._bundle import Bundle
 from partgate_engines._errors import ImagesRefused
 from partgate_engines._openvino import OpenVinoGraph
+from partgate_engines.anomaly._calibrate import budget_of
 from partgate_engines.anomaly._coreset import k_centre
 from partgate_engines.anomaly._images import GoodImage
 from partgate_engines.anomaly._learn import judge_good
@@ -54,7 +55,8 @@ def update(
     patches = reader.patches(added, first=manifest.n_good, seed=manifest.seed)
     bank, coverage = _extended(bundle, patches)
     sources = (*manifest.good, *patches.sources)
-    scores, calibration = judge_good(reader, bank, sources, good, added)
+    budget = budget_of(manifest.calibration)
+    scores, calibration = judge_good(reader, bank, sources, budget, good, added)
     return Learned(
         kind=manifest.kind,
         backbone=manifest.backbone,
@@ -63,6 +65,7 @@ def update(
         grid=manifest.grid,
         tiling=manifest.tiling,
         contrast=manifest.contrast,
+        trials=manifest.trials,
         weights_sha256=manifest.weights_sha256,
         graph=bundle.graph,
         graph_sha256=manifest.graph_sha256,

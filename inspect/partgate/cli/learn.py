@@ -9,10 +9,13 @@ import typer
 from pydantic import ValidationError
 
 from partgate.cli._app import DEFAULT_HOME, HomeOption, JsonFlag, acting_user, app
+from partgate.cli._budget import read_budget
 from partgate.cli._output import err, out, print_json, progress_bar
 from partgate_station import ConfigError, RecipeSettings, Region, load_recipe
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from partgate.records import Database, Home
     from partgate_engines.anomaly import GoodImage, LearnSettings, Progress
 
@@ -29,7 +32,28 @@ Regions = Annotated[
     list[str] | None, typer.Option(help="Judge only this polygon: x,y x,y x,y in pixels. Repeatable.")
 ]
 Backbone = Annotated[str | None, typer.Option(help="A timm backbone.", show_default="EfficientNet-Lite0")]
-Layers = Annotated[str | None, typer.Option(help="Layers whose features make a patch, separated by commas.")]
+_AUTO = "auto"
+Layers = Annotated[
+    str | None,
+    typer.Option(
+        help=(
+            "Layers whose features make a patch, separated by commas; auto tries the default and"
+            " blocks.4,blocks.6, which sees larger things."
+        ),
+        show_default="blocks.2,blocks.4",
+    ),
+]
+Contrast = Annotated[
+    Literal["global", "local", "auto"],
+    typer.Option(
+        help=(
+            "What the backbone sees. global: grey levels as they are. local: how each pixel differs from"
+            " what is around it, for light and shading that differ between good parts. auto: draw defects"
+            " on the good images and take local only if it finds them better. Each way not tried before"
+            " exports its graph first, some twenty seconds."
+        )
+    ),
+]
 Weights = Annotated[Path | None, typer.Option(help="The backbone's weights.", show_default="packaged")]
 Size = Annotated[int, typer.Option(min=64, max=1024, help="Frames are resized to this many px.")]
 TilePx = Annotated[
@@ -44,6 +68,23 @@ TilePx = Annotated[
     ),
 ]
 Bank = Annotated[int, typer.Option(min=1, max=50_000, help="Rows of the memory bank.")]
+FalseRejects = Annotated[
+    str | None,
+    typer.Option(
+        metavar="1/N",
+        help="The share of good parts that may be rejected, such as 1/500.",
+        show_default="1/5000, and 1/100 reviewed",
+    ),
+]
+FalseReviews = Annotated[
+    str | None,
+    typer.Option(
+        metavar="1/N",
+        help="With --false-rejects: the share that may be reviewed or rejected.",
+        show_default="ten times as many, at most 1/20",
+    ),
+]
+Confidence = Annotated[float, typer.Option(min=0.5, max=0.9999, help="How sure --false-rejects has to be.")]
 SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Leave out unusable images.")]
 
 
@@ -58,10 +99,14 @@ def learn(
     kind: Annotated[Kind, typer.Option(help="What is learned.")] = "patchcore",
     backbone: Backbone = None,
     layers: Layers = None,
+    contrast: Contrast = "global",
     weights: Weights = None,
     size: Size = 256,
     tile_px: TilePx = None,
     bank: Bank = 2048,
+    false_rejects: FalseRejects = None,
+    false_reviews: FalseReviews = None,
+    confidence: Confidence = 0.95,
     skip_bad: SkipBad = False,
     home: HomeOption = DEFAULT_HOME,
     as_json: JsonFlag = False,
@@ -83,10 +128,12 @@ def learn(
         kind=kind,
         backbone=backbone,
         layers=layers,
+        contrast=contrast,
         weights=weights,
         size_px=size,
         tile_px=tile_px,
         bank_rows=bank,
+        budget=read_budget(false_rejects, false_reviews, confidence),
     )
     asked = _recipe_settings(recipe, region or [])
     started_s = time.monotonic()
@@ -119,11 +166,15 @@ def learn(
         _print(summary)
 
 
-def _learn_settings(*, layers: str | None, **given: Any) -> "LearnSettings":
+def _learn_settings(*, layers: str | None, contrast: str, **given: Any) -> "LearnSettings":
     from partgate_engines.anomaly import LearnSettings
 
     chosen = {name: value for name, value in given.items() if value is not None}
-    if layers is not None:
+    asked = {"contrast": contrast, "layers": layers}
+    chosen["auto"] = tuple(name for name, value in asked.items() if value == _AUTO)
+    if contrast != _AUTO:
+        chosen["contrast"] = contrast
+    if layers is not None and layers != _AUTO:
         chosen["layers"] = tuple(layers.split(","))
     try:
         return LearnSettings(**chosen)
@@ -177,6 +228,8 @@ def _print(summary: dict[str, Any]) -> None:
     )
     out.print(f"Review from a score of {thresholds['review']:.4g}, reject from {thresholds['reject']:.4g}.")
     out.print(calibration["promise"], markup=False)
+    for sentence in _trials(summary):
+        out.print(sentence, markup=False)
     for warning in calibration["warnings"]:
         out.print(f"Warning: {warning}", markup=False)
     if "defective_images" in summary:
@@ -189,3 +242,19 @@ def _print(summary: dict[str, Any]) -> None:
             "The product has an active model already; put this one into force with:"
             f" partgate models activate {summary['model'][:12]}"
         )
+
+
+def _trials(summary: dict[str, Any]) -> "Iterator[str]":
+    """Say what contrast and layers were chosen, and from what."""
+    trials = summary.get("trials", [])
+    if not trials:
+        return
+    images, defects = trials[0]["good_images"], trials[0]["drawn_defects"]
+    yield (
+        f"Chosen: {summary['contrast']} contrast, layers {','.join(summary['layers'])}, by {defects} defects"
+        f" drawn on {images} good images. Share of pairs in which the defect scored higher:"
+    )
+    for trial in trials:
+        name = f"{trial['contrast']} contrast, layers {','.join(trial['layers'])}"
+        error = f" (difference from the first ± {trial['error']:.3f})" if trial["error"] else ""
+        yield f"  {name}: {trial['auroc']:.3f}{error}"

@@ -41,6 +41,7 @@ from partgate.records._registry import (
     latest_recipe,
     models,
     read_recipe,
+    recipes,
     rollback,
 )
 from partgate.records._sqlite import sqlite_version
@@ -136,6 +137,7 @@ __all__ = [
     "models",
     "new_id",
     "read_recipe",
+    "recipes",
     "refuse_network_disk",
     "rollback",
     "sqlite_version",

@@ -182,6 +182,12 @@ def models(session: Session, product: str | None = None) -> Sequence[Model]:
     return session.exec(statement).all()
 
 
+def recipes(session: Session, product: str) -> Sequence[Recipe]:
+    """Return the versions of a product's recipe, newest first."""
+    statement = select(Recipe).where(Recipe.product == product).order_by(col(Recipe.version).desc())
+    return session.exec(statement).all()
+
+
 def read_recipe(row: Recipe) -> partgate_station.Recipe:
     """Return the recipe that a row holds.
 

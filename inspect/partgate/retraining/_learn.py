@@ -111,6 +111,9 @@ def learned_report(
         "bank_rows": len(learned.bank.rows),
         "calibration": learned.calibration.model_dump(mode="json"),
     }
+    if learned.trials:
+        report["contrast"], report["layers"] = learned.contrast, list(learned.layers)
+        report["trials"] = [trial.model_dump(mode="json") for trial in learned.trials]
     if defective:
         scores = score_images(bundle, defective, recipe.regions, progress, step="scoring defects")
         verdicts = [recipe.thresholds.verdict(score) for score in scores]

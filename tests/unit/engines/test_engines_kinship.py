@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from partgate_engines import Source
 from partgate_engines.anomaly import GoodImage, LearnSettings, learn
-from partgate_engines.anomaly._kinship import alike, copies, describe, families, related
+from partgate_engines.anomaly._kinship import alike, copies, describe, families, parts_of, related
 
 Draw = Callable[..., NDArray[np.uint8]]
 
@@ -57,6 +57,17 @@ def test_copies_and_likes_are_held_out_together() -> None:
     expected[0, 2] = expected[2, 0] = expected[3, 4] = expected[4, 3] = True
     np.testing.assert_array_equal(families(some), expected)
     assert copies(some) == 1
+    assert parts_of(some) == (0, 1, 0, 3, 3)
+
+
+def test_photographs_are_of_one_part_through_others_and_by_the_part_qa_took_them_from() -> None:
+    some = sources(*"abcdef")
+    some[0] = some[0].model_copy(update={"alike": (2,)})
+    some[2] = some[2].model_copy(update={"alike": (4,)})
+    some[1], some[5] = (some[n].model_copy(update={"origin": "part:7"}) for n in (1, 5))
+    assert parts_of(some) == (0, 1, 0, 3, 0, 1)
+    same_name = [source.model_copy(update={"origin": "image.png"}) for source in sources(*"abc")]
+    assert parts_of(same_name) == (0, 1, 2), "files of one name lie in several folders"
 
 
 def test_positions_count_from_the_first_image_of_all() -> None:

@@ -1,0 +1,67 @@
+"""What a calibration promises, in a person's words."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from partgate_engines._manifest import CalibrationCard, ThresholdRule
+from partgate_station import Thresholds
+
+_OF_ONE = (
+    "learned from 1 {what}: nothing can be promised; most good parts will lie in the review band until more"
+    " good parts are added"
+)
+
+
+def promise(card: CalibrationCard, worst: NDArray[np.float64], thresholds: Thresholds) -> str:
+    """Say what may be expected of the thresholds, and what of it is guaranteed.
+
+    Args:
+        card: how they were set.
+        worst: (n,) the worst score of each good part.
+        thresholds: as set.
+    """
+    n = card.parts
+    if n == 1:
+        return _OF_ONE.format(what="image" if card.photographs == 1 else "part")
+    what = "images" if n == card.photographs else f"parts, in {card.photographs} photographs"
+    flagged = int((worst >= thresholds.review).sum())
+    return (
+        f"from {n} good {what}: about 1 good part in {n + 1} is expected at or above the highest held-out"
+        f" score, {worst.max():.4g}; {flagged} of the {n} lie at or above review."
+        f" Review: {rule_text(card.review, card)}. Reject: {rule_text(card.reject, card)}"
+    )
+
+
+def too_few(card: CalibrationCard) -> tuple[str, ...]:
+    """Say which of the thresholds has too few parts for its budget, and how many it takes."""
+    rules = (("review", card.review), ("reject", card.reject))
+    return tuple(
+        f"{card.parts} good parts are too few to guarantee at most 1 good part in {rule.one_in:,} at or above"
+        f" {name} with {_percent(card.confidence)} confidence: it takes {rule.needed:,},"
+        f" {rule.needed - card.parts:,} more"
+        for name, rule in rules
+        if rule.method == "tail" and rule.needed > card.parts
+    )
+
+
+def rule_text(rule: ThresholdRule, card: CalibrationCard) -> str:
+    """Say how a threshold was set and what that guarantees."""
+    sure = f"with {_percent(card.confidence)} confidence"
+    if rule.method == "order-statistic":
+        return (
+            f"guaranteed {sure}, whatever the distribution: at most 1 good part in"
+            f" {rule.guaranteed_one_in:,} at or above it (1 in {rule.one_in:,} was asked)"
+        )
+    known = (
+        "nothing is guaranteed"
+        if rule.guaranteed_one_in is None
+        else f"guaranteed {sure} is 1 in {rule.guaranteed_one_in:,}"
+    )
+    return (
+        f"an extrapolation, 1 good part in {rule.one_in:,} if the tail goes on as it begins; {known};"
+        f" 1 in {rule.one_in:,} takes {rule.needed:,} good parts"
+    )
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:g} %"

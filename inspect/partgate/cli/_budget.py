@@ -1,0 +1,26 @@
+"""The options that say how many good parts may be flagged."""
+
+from typing import TYPE_CHECKING
+
+from partgate_station import ConfigError
+
+if TYPE_CHECKING:
+    from partgate_engines.anomaly import Budget
+
+
+def read_budget(false_rejects: str | None, false_reviews: str | None, confidence: float) -> "Budget | None":
+    """Return the budget that was asked for, None if none was.
+
+    Raises:
+        ConfigError: it is none; says what is allowed.
+    """
+    from partgate_engines.anomaly import Budget
+
+    if false_rejects is None:
+        if false_reviews is not None:
+            raise ConfigError("--false-reviews: goes with --false-rejects 1/N, which is missing")
+        return None
+    try:
+        return Budget.of(false_rejects, false_reviews, confidence=confidence)
+    except ValueError as error:
+        raise ConfigError(f"--false-rejects: {error}") from error

@@ -1,0 +1,230 @@
+"""`partgate recipe`: what decides a part's verdict, and changing its thresholds without learning."""
+
+import contextlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from pydantic import ValidationError
+
+from partgate.cli._app import DEFAULT_HOME, HomeOption, JsonFlag, acting_user, app
+from partgate.cli._budget import read_budget
+from partgate.cli._output import err, out, print_json, print_table
+from partgate.cli._recipe_text import (
+    change_json,
+    change_text,
+    show_json,
+    show_text,
+)
+from partgate.cli._score_picture import score_picture
+from partgate_station import CannotWrite, ConfigError, MissingInput, Thresholds
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from partgate.records import Active, Database, Home
+    from partgate.retraining import Evidence
+    from partgate_engines import Calibration
+    from partgate_engines.anomaly import Budget
+
+recipe = typer.Typer(
+    help="The recipe of a product: its thresholds, who set them and why; change them.", no_args_is_help=True
+)
+app.add_typer(recipe, name="recipe")
+
+ProductArgument = Annotated[str, typer.Argument(help="The product.")]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InForce:
+    """What judges a product's parts now, and what its thresholds can be tried on."""
+
+    active: "Active"
+    calibration: "Calibration"
+    evidence: "Evidence"
+
+
+@recipe.command()
+def show(
+    product: ProductArgument,
+    svg: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Draw the scores and the thresholds into this file.")
+    ] = None,
+    home: HomeOption = DEFAULT_HOME,
+    as_json: JsonFlag = False,
+) -> None:
+    """Show the thresholds in force, how sure they are, and every version with who made it and why.
+
+    The table says what the thresholds do to the parts whose scores are known: the good parts that were
+    learned from, each scored without itself, and the line's parts that QA has reviewed.
+    """
+    from partgate import records
+    from partgate.retraining import effect_of
+
+    with _opened(home) as (opened, database):
+        now = _in_force(opened, database, product)
+        with database.read() as session:
+            versions = [*records.recipes(session, product)]
+    thresholds = now.active.recipe.thresholds
+    if svg is not None:
+        _write(svg, score_picture(product, thresholds, now.evidence))
+    effect = effect_of(thresholds, now.evidence)
+    if as_json:
+        print_json(show_json(now.active, now.calibration, effect, versions))
+    else:
+        _print(show_text(now.active, now.calibration, effect, versions))
+
+
+@recipe.command()
+def threshold(
+    product: ProductArgument,
+    review: Annotated[float | None, typer.Option(help="A part at or above it is reviewed.")] = None,
+    reject: Annotated[float | None, typer.Option(help="A part at or above it is rejected.")] = None,
+    false_rejects: Annotated[
+        str | None,
+        typer.Option(metavar="1/N", help="Set both for this share of good parts rejected, such as 1/500."),
+    ] = None,
+    false_reviews: Annotated[
+        str | None,
+        typer.Option(
+            metavar="1/N",
+            help="With --false-rejects: the share that may be reviewed or rejected.",
+            show_default="ten times as many, at most 1/20",
+        ),
+    ] = None,
+    confidence: Annotated[
+        float, typer.Option(min=0.5, max=0.9999, help="How sure --false-rejects has to be.")
+    ] = 0.95,
+    reason: Annotated[str, typer.Option(help="Why; kept with the version and in the audit trail.")] = "",
+    by: Annotated[str, typer.Option(metavar="NAME", help="Who decided, if it was not you.")] = "",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would change.")] = False,
+    home: HomeOption = DEFAULT_HOME,
+    as_json: JsonFlag = False,
+) -> None:
+    """Change the thresholds of a product; nothing is learned, nothing exported.
+
+    A new version of the recipe comes into force at once, and a running station takes it up between two
+    parts; `partgate models rollback PRODUCT` takes it back. Look first with --dry-run: it shows how the
+    verdicts of known parts would change.
+
+    Example: `partgate recipe threshold tile --reject 21.5 --reason "scratches of lot 7"`
+    """
+    from partgate.retraining import change_thresholds, effect_of
+
+    budget = _asked(review, reject, read_budget(false_rejects, false_reviews, confidence))
+    why = _reason(reason, budget, dry_run=dry_run)
+    with _opened(home) as (opened, database):
+        now = _in_force(opened, database, product)
+        calibration = now.calibration if budget is None else _again(product, now.calibration, budget)
+        new = calibration.thresholds if budget else _by_hand(now.active.recipe.thresholds, review, reject)
+        version = (
+            None if dry_run else change_thresholds(database, new, since=now.active, by=_who(by), reason=why)
+        )
+    before, after = (effect_of(at, now.evidence) for at in (now.active.recipe.thresholds, new))
+    told = calibration if budget else None
+    if as_json:
+        print_json(change_json(now.active, new, before, after, version, told))
+        return
+    _print(change_text(now.active, new, before, after, version, told))
+    for warning in () if told is None else told.warnings:
+        err.print(f"Warning: {warning}", markup=False)
+
+
+def _print(lines: "Iterable[str | Table]") -> None:
+    for line in lines:
+        if isinstance(line, str):
+            out.print(line, markup=False)
+        else:
+            print_table(line)
+
+
+def _asked(review: float | None, reject: float | None, budget: "Budget | None") -> "Budget | None":
+    by_hand = review is not None or reject is not None
+    if by_hand == (budget is not None):
+        raise typer.BadParameter("give --review and --reject, or one of them, or --false-rejects 1/N")
+    return budget
+
+
+def _reason(reason: str, budget: "Budget | None", *, dry_run: bool) -> str:
+    """Return what is kept as the reason: the person's words, and the budget where one was given."""
+    if not reason.strip() and not dry_run:
+        raise typer.BadParameter("say why with --reason TEXT; it is kept with the recipe's version")
+    if budget is None:
+        return reason.strip()
+    return (
+        f"{reason.strip()} (for at most 1/{budget.reject_one_in} of the good parts rejected and"
+        f" 1/{budget.review_one_in} flagged, {100 * budget.confidence:g} % confidence)"
+    )
+
+
+def _who(by: str) -> str:
+    """Return who is named in the trail; the account that typed it is never left out."""
+    return f"{by.strip()} ({acting_user()})" if by.strip() else acting_user()
+
+
+def _by_hand(now: Thresholds, review: float | None, reject: float | None) -> Thresholds:
+    wanted = {"review": now.review if review is None else review,
+              "reject": now.reject if reject is None else reject}  # fmt: skip
+    try:
+        return Thresholds(**wanted)
+    except ValidationError as error:
+        kept = "".join(
+            f"; {name} stays at {value:g} unless --{name} is given"
+            for name, value, given in (("review", now.review, review), ("reject", now.reject, reject))
+            if given is None
+        )
+        reasons = "; ".join(item["msg"].removeprefix("Value error, ") for item in error.errors())
+        raise ConfigError(f"thresholds: {reasons}{kept}. Nothing was changed") from error
+
+
+def _again(product: str, calibration: "Calibration", budget: "Budget") -> "Calibration":
+    from partgate_engines.anomaly import calibrate_again
+
+    if calibration.card is None:
+        raise ConfigError(
+            f"--false-rejects: the model of '{product}' was learned by an older partgate and does not say"
+            " which images show the same part; learn it again, or give --review and --reject"
+        )
+    if calibration.method == "mirrored" or calibration.card.parts == 1:
+        raise ConfigError(
+            f"--false-rejects: the model of '{product}' was learned from one part, which says nothing of how"
+            " good parts differ; learn it from more, or give --review and --reject"
+        )
+    return calibrate_again(calibration, budget)
+
+
+def _in_force(home: "Home", database: "Database", product: str) -> InForce:
+    from partgate import records
+    from partgate.records import Keys
+    from partgate.retraining import threshold_evidence
+    from partgate_engines import Bundle
+
+    with database.read() as session:
+        now = records.active(session, product)
+    if now is None:
+        raise MissingInput(
+            f"'{product}' has no recipe in force; `partgate models list` shows the products there are"
+        )
+    bundle = Bundle.open(home.bundles_path / now.model_id, trusted=Keys(home).trusted())
+    calibration = bundle.manifest.calibration
+    with database.read() as session:
+        evidence = threshold_evidence(session, calibration, now)
+    return InForce(active=now, calibration=calibration, evidence=evidence)
+
+
+@contextlib.contextmanager
+def _opened(home: Path) -> "Iterator[tuple[Home, Database]]":
+    from partgate.records import Database, Home
+
+    opened = Home.open(home, create=False)
+    with contextlib.closing(Database.open(opened)) as database:
+        yield opened, database
+
+
+def _write(path: Path, content: str) -> None:
+    try:
+        path.write_text(content)
+    except OSError as error:
+        raise CannotWrite(f"{path}: cannot be written ({error.strerror})") from error
