@@ -159,18 +159,25 @@ def test_f05_frames_that_never_arrive_whole_have_the_camera_opened_anew(
         assert camera.restarts == 1
 
 
+def held() -> tuple[int, int]:
+    """Return how many descriptors and threads this process holds."""
+    return len(list(Path("/proc/self/fd").iterdir())), threading.active_count()
+
+
 def test_f06_a_storm_of_losses_leaks_nothing_slows_down_and_alarms_once(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with opened(camera_in_process(tmp_path, {})) as camera:
         camera.grab(20)
-        held: set[tuple[int, int]] = set()
+        before = held()
         for number in range(1, 8):
             os.kill(pid_of(camera), signal.SIGKILL)
             assert grab_when_back(camera).frame_id == number
-            held.add((len(list(Path("/proc/self/fd").iterdir())), threading.active_count()))
         assert camera.restarts == 7
-        assert len(held) == 1, f"descriptors and threads, after each: {held}"
+        patience_ends_s = time.monotonic() + 10  # the last process's remains may be cleared up a moment later
+        while held() != before and time.monotonic() < patience_ends_s:
+            time.sleep(0.02)
+        assert held() == before, "descriptors and threads, before and after seven losses"
     alarms = [record for record in caplog.records if record.levelno == logging.CRITICAL]
     assert len(alarms) == 1
     assert "a person has to look after it" in alarms[0].getMessage()
