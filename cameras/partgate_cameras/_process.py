@@ -65,6 +65,8 @@ class ProcessCamera:
         self._gives_by_itself = isinstance(config, GenicamCamera) and config.is_line_triggered
         self._waiting: deque[Frame | PartgateError] = deque()  # late answers, one for each late request
         self._strays: deque[StrayFrame] = deque(maxlen=STRAYS)  # the oldest goes; each was logged
+        self.lost_frames = 0
+        """Frames that the camera numbered and that never came."""
 
     @property
     def exhausted(self) -> bool:
@@ -81,6 +83,12 @@ class ProcessCamera:
     def restarts(self) -> int:
         """How often the process was started again since `open`."""
         return 0 if self._keeper is None else self._keeper.restarts
+
+    @property
+    def problem(self) -> str | None:
+        """Why there is no camera to ask at the moment; None if there is. For any thread."""
+        requests = self._requests
+        return f"camera {self.camera_id}: not open" if requests is None else requests.problem
 
     def start(self) -> None:
         """Start the process and return at once; `open` waits for it. For cameras to open side by side."""
@@ -155,6 +163,7 @@ class ProcessCamera:
             finally:
                 self._requests.release(answer.message.number)
         oldest = self._waiting.popleft()
+        self.lost_frames += getattr(oldest, "lost_before", 0)  # an ImageError has none
         if isinstance(oldest, PartgateError):
             raise oldest
         return oldest

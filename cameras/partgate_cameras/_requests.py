@@ -61,6 +61,12 @@ class Requests:
 
     # The caller's side.
 
+    @property
+    def problem(self) -> str | None:
+        """Why a request would not be taken now; None if it would."""
+        with self._changed:
+            return None if self._state == "ready" else str(self._away())
+
     def wait_opened(self, timeout_s: float) -> None:
         """Wait for the first process to have opened the camera.
 

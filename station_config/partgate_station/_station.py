@@ -182,6 +182,17 @@ class OpenVino(FileModel):
     """Cores to judge with at most. Without it, all that the station may use."""
 
 
+class Health(FileModel):
+    """Where programs that watch the station ask how it is: `/live`, `/ready` and `/metrics`."""
+
+    port: int = Field(ge=0, le=65535)
+    """0 takes a free one, which the log names."""
+
+    host: str = Field(default="127.0.0.1", min_length=1)
+    """The address to listen on; 0.0.0.0 for all the machine has. Whoever reaches it may read: there is no
+    password, and nothing can be changed."""
+
+
 class StationConfig(FileModel):
     """One physical cell."""
 
@@ -202,6 +213,8 @@ class StationConfig(FileModel):
     trigger: Trigger = ContinuousTrigger(kind="continuous")
     cameras: tuple[Camera, ...] = Field(min_length=1)
     records: Records = Records()
+    health: Health | None = None
+    """None: nobody can ask."""
 
     @property
     def camera_ids(self) -> tuple[str, ...]:

@@ -108,6 +108,7 @@ def test_f11_a_gap_in_the_numbers_is_said_with_the_frame_after_it(tmp_path: Path
             (1, 0),
             (4, 2),
         ]
+        assert top.lost_frames == 2
 
 
 def test_f01_a_flush_and_a_lost_process_leave_nothing_of_before(tmp_path: Path) -> None:

@@ -2,15 +2,15 @@
 
 import contextlib
 import json
-import logging
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-import structlog
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
+
+from partgate.cli import _log
 
 # People read stderr and stdout alike; programs read stdout alone.
 out = Console(highlight=False, soft_wrap=True)
@@ -21,18 +21,8 @@ ProgressSink = Callable[[str, int, int], None]
 
 
 def start_logging() -> None:
-    """Send the program's log to stderr, one plain line per event, coloured on a terminal."""
-    structlog.configure(
-        processors=[
-            structlog.contextvars.merge_contextvars,
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.dev.ConsoleRenderer(colors=err.is_terminal and not err.no_color, pad_event_to=0),
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
-        # Asked for at each line: whoever replaces stderr, replaces it for the log as well.
-        logger_factory=lambda *_: structlog.PrintLogger(sys.stderr),
-    )
+    """Send the program's log to stderr, coloured on a terminal."""
+    _log.start_logging(colors=err.is_terminal and not err.no_color)
 
 
 def print_json(value: Any) -> None:

@@ -57,6 +57,11 @@ class Judges(Protocol):
 class NoJudge:
     """A station that names no product: it collects images."""
 
+    @property
+    def coming(self) -> Judge | None:
+        """Return None."""
+        return None
+
     def current(self) -> Judge | None:
         """Return None."""
         return None
@@ -148,6 +153,12 @@ class ActiveJudges:
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._follow, name="recipe-watcher", daemon=True)
         self._thread.start()
+
+    @property
+    def coming(self) -> Judge | None:
+        """The judge that the next part will get; nothing is changed over. For any thread."""
+        with self._handover:
+            return self._next or self._judge
 
     def current(self) -> Judge | None:
         """Return the judge in force, changing over if a new one is ready. Called between parts."""

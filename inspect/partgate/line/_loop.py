@@ -13,12 +13,14 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 
 import structlog
+from structlog.contextvars import bound_contextvars
 
 from partgate.line._decide import JudgedFrame, camera_decision, judge_frames, with_maps
 from partgate.line._finders import FrameFinder, finder_of
 from partgate.line._judge import Judge, Judges
 from partgate.line._outputs import Output
 from partgate.line._part import Decision, Outcome, Reason, Trigger
+from partgate.line._stages import OnStage, Stage, StageClock
 from partgate.line._triggers import IdleSource, TriggerSource
 from partgate.line._watch import GoldenWatch
 from partgate.records import ClosedPart, OpenPart, PartRecorder, RecordedFrame, new_id
@@ -48,6 +50,8 @@ class Line:
         product: str | None,
         watch: GoldenWatch | None = None,
         on_stray: Callable[[StrayFrame], None] = lambda stray: None,
+        on_stage: OnStage = lambda stage, took_s: None,
+        on_turn: Callable[[], None] = lambda: None,
     ) -> None:
         """Assemble a line.
 
@@ -60,10 +64,14 @@ class Line:
             product: of the parts; None where images are collected.
             watch: asks golden frames between parts; None never does.
             on_stray: told of every frame that is given to no part; must not wait.
+            on_stage: told of every stage of every part.
+            on_turn: called at the start, after every part and now and then while none is there: who is not
+                called any more knows that the loop stands still.
         """
         self._cameras = tuple(finder_of(camera) for camera in cameras)
         self._triggers, self._judges, self._on_stray = triggers, judges, on_stray
         self._recorder, self._output, self._product, self._watch = recorder, output, product, watch
+        self._on_stage, self._on_turn = on_stage, on_turn
 
     def run(
         self,
@@ -81,6 +89,7 @@ class Line:
             self._triggers.on_idle(self._between_parts)
         first = self._recorder.next_trigger_id()
         done = 0
+        self._on_turn()
         while (parts is None or done < parts) and not self._exhausted():
             trigger = self._triggers.wait(first + done, stop)
             if trigger is None:
@@ -95,6 +104,7 @@ class Line:
         return done
 
     def _between_parts(self) -> None:
+        self._on_turn()
         for camera in self._cameras:
             camera.between_parts()
             for stray in camera.take_strays():
@@ -109,15 +119,20 @@ class Line:
         if self._watch is not None:
             self._watch.take_up(judge, trigger.trigger_id)
         part = _opened(trigger, judge, self._product)
+        with bound_contextvars(trigger=part.trigger_id, part=str(part.part_id)):
+            return self._work_on(part, trigger, judge)
+
+    def _work_on(self, part: OpenPart, trigger: Trigger, judge: Judge | None) -> Outcome:
         durable = self._recorder.open_part(part)
+        clock = StageClock(trigger.monotonic_s, self._on_stage)
         deadline_ms = judge.recipe.deadline_ms if judge else DEADLINE_WITHOUT_RECIPE_MS
         deadline_s = trigger.monotonic_s + deadline_ms / 1000
         frames: tuple[JudgedFrame, ...] = ()
         try:
-            frames, decision = self._judged(judge, trigger, deadline_s)
+            frames, decision = self._judged(judge, trigger, deadline_s, clock)
         except Exception:
             decision = Decision.undecided(Reason.STATION_FAULT, "the station failed with the part in work")
-            self._finish(part, trigger, judge, decision, frames)
+            self._finish(_outcome(part, trigger, judge, decision), judge, frames, clock)
             raise
         try:
             decision = _once_durable(durable, decision, deadline_s)
@@ -126,21 +141,26 @@ class Line:
             decision = Decision.undecided(Reason.NOT_RECORDED, "the part's row could not be written")
             self._output.signal(_outcome(part, trigger, judge, decision))
             raise
-        return self._finish(part, trigger, judge, _in_time(decision, deadline_s, deadline_ms), frames)
+        clock.passed(Stage.DURABLE)
+        outcome = _outcome(part, trigger, judge, _in_time(decision, deadline_s, deadline_ms))
+        return self._finish(outcome, judge, frames, clock)
 
     def _judged(
-        self, judge: Judge | None, trigger: Trigger, deadline_s: float
+        self, judge: Judge | None, trigger: Trigger, deadline_s: float, clock: StageClock
     ) -> tuple[tuple[JudgedFrame, ...], Decision]:
         if trigger.refused is None:
-            return self._judge(judge, trigger, deadline_s)
+            frames, error = self._frames(trigger, deadline_s)
+            clock.passed(Stage.FRAMES)
+            judged = self._judge(judge, frames, error)
+            clock.passed(Stage.JUDGED)
+            return judged
         for camera in self._cameras:
             camera.pass_over(trigger)
         return (), Decision(verdict=Verdict.UNDECIDED, reason=trigger.refused)
 
     def _judge(
-        self, judge: Judge | None, trigger: Trigger, deadline_s: float
+        self, judge: Judge | None, frames: Sequence[Frame], error: CameraError | ImageError | None
     ) -> tuple[tuple[JudgedFrame, ...], Decision]:
-        frames, error = self._frames(trigger, deadline_s)
         if error is not None:
             return tuple(JudgedFrame(frame=frame) for frame in frames), camera_decision(error)
         if self._watch is not None and (why := self._watch.why) is not None:
@@ -167,17 +187,12 @@ class Line:
         return frames, first
 
     def _finish(
-        self,
-        part: OpenPart,
-        trigger: Trigger,
-        judge: Judge | None,
-        decision: Decision,
-        frames: Sequence[JudgedFrame],
+        self, outcome: Outcome, judge: Judge | None, frames: Sequence[JudgedFrame], clock: StageClock
     ) -> Outcome:
-        outcome = _outcome(part, trigger, judge, decision)
         self._output.signal(outcome)
+        clock.passed(Stage.SIGNALLED)
         try:
-            frames = with_maps(judge, frames, decision.verdict)
+            frames = with_maps(judge, frames, outcome.decision.verdict)
         finally:
             self._recorder.close_part(_closed(outcome, frames))
         return outcome

@@ -6,14 +6,21 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
+from typing import TypeVar
 
 import structlog
 
-from partgate.line._judge import ActiveJudges, Judges, NoJudge, load_judge
+from partgate.line._health_pages import health_pages
+from partgate.line._health_server import HealthServer
+from partgate.line._judge import ActiveJudges, NoJudge, load_judge
 from partgate.line._loop import Line
+from partgate.line._metrics import StationMetrics
+from partgate.line._notify import Notify
 from partgate.line._outputs import NoOutput
 from partgate.line._part import Outcome
+from partgate.line._supervision import Supervision
 from partgate.line._watch import GoldenWatch
+from partgate.line._watched import Watched
 from partgate.line._wiring import wire
 from partgate.records import (
     Audit,
@@ -30,6 +37,8 @@ from partgate.records import (
 )
 from partgate_cameras import ProcessCamera, StrayFrame
 from partgate_station import StationConfig
+
+T = TypeVar("T")
 
 log = structlog.get_logger(__name__)
 
@@ -78,6 +87,7 @@ def _run_line(
     on_outcome: Callable[[Outcome], None],
 ) -> int:
     with contextlib.ExitStack() as stack:
+        supervision = stack.enter_context(_supervising(config))
         recorder = stack.enter_context(_recording(config, database))
         cameras = stack.enter_context(_cameras(config, start_at=recorder.next_trigger_id() - 1))
         judges = stack.enter_context(_judging(config, home, database))
@@ -85,23 +95,60 @@ def _run_line(
             camera.open()
         recorder.wait_ready()
         wiring = stack.enter_context(contextlib.closing(wire(config, cameras)))
+        golden = GoldenWatch(
+            station_id=config.station_id,
+            every_parts=config.golden_every_parts,
+            flag=lambda found: _flag(database, found),
+            reload=judges.reload,
+        )
+        watched = Watched(
+            product=config.product,
+            cameras=cameras,
+            recorder=recorder,
+            judges=judges,
+            golden=golden,
+            output=NoOutput(),
+            home_path=home.path,
+        )
+        record_orphan = stack.enter_context(_orphans(config, home, database))
         line = Line(
             cameras=wiring.finders,
             triggers=wiring.triggers,
             judges=judges,
             recorder=recorder,
-            output=NoOutput(),
+            output=watched.output,
             product=config.product,
-            watch=GoldenWatch(
-                station_id=config.station_id,
-                every_parts=config.golden_every_parts,
-                flag=lambda found: _flag(database, found),
-                reload=judges.reload,
-            ),
-            on_stray=stack.enter_context(_orphans(config, home, database)),
+            watch=golden,
+            on_stray=_both(record_orphan, supervision.strayed),
+            on_stage=supervision.staged,
+            on_turn=supervision.turned,
         )
-        log.info("station ready", station=config.station_id, product=config.product)
-        return line.run(stop, parts=parts, on_outcome=on_outcome)
+        stack.callback(supervision.stopping)
+        supervision.watch(watched)
+        return line.run(stop, parts=parts, on_outcome=_both(supervision.done, on_outcome))
+
+
+def _both(first: Callable[[T], None], second: Callable[[T], None]) -> Callable[[T], None]:
+    def tell(what: T) -> None:
+        first(what)
+        second(what)
+
+    return tell
+
+
+@contextlib.contextmanager
+def _supervising(config: StationConfig) -> Iterator[Supervision]:
+    """Watch the station from before anything is started: who asks meanwhile is told that it starts."""
+    metrics = None if config.health is None else StationMetrics(config.station_id)
+    notify = Notify.from_environment()
+    with contextlib.ExitStack() as stack:
+        supervision = stack.enter_context(Supervision(config.station_id, notify=notify, metrics=metrics))
+        if config.health is not None and metrics is not None:
+            pages = health_pages(supervision, metrics)
+            stack.enter_context(
+                contextlib.closing(HealthServer(config.health.host, config.health.port, pages))
+            )
+        yield supervision
 
 
 def _flag(database: Database, found: SuspectParts) -> None:
@@ -141,9 +188,9 @@ def _orphans(config: StationConfig, home: Home, database: Database) -> Iterator[
 
 
 @contextlib.contextmanager
-def _judging(config: StationConfig, home: Home, database: Database) -> Iterator[Judges]:
+def _judging(config: StationConfig, home: Home, database: Database) -> Iterator[ActiveJudges | NoJudge]:
     if config.product is None:
-        judges: Judges = NoJudge()
+        judges: ActiveJudges | NoJudge = NoJudge()
     else:
         judges = ActiveJudges(
             home,

@@ -8,6 +8,8 @@ from typing import Protocol, runtime_checkable
 
 from partgate.line._part import Trigger
 
+IDLE_EVERY_S = 0.5  # and not in the last half second before a part, which must not wait for it
+
 
 class TriggerSource(Protocol):
     """Says when a part is in position."""
@@ -49,11 +51,20 @@ class Interval:
     def __init__(self, *, period_s: float) -> None:
         self._period_s = period_s
         self._due_s: float | None = None
+        self._idle: Callable[[], None] = lambda: None
+
+    def on_idle(self, idle: Callable[[], None]) -> None:
+        """Have something done now and then while no part is there, in the line's thread."""
+        self._idle = idle
 
     def wait(self, trigger_id: int, stop: threading.Event) -> Trigger | None:
         """Sleep until the next part is due; return None once `stop` is set."""
         due_s = time.monotonic() if self._due_s is None else self._due_s
-        if stop.wait(max(0.0, due_s - time.monotonic())):
+        while (left_s := due_s - time.monotonic()) > IDLE_EVERY_S:
+            if stop.wait(IDLE_EVERY_S):
+                return None
+            self._idle()
+        if stop.wait(max(0.0, left_s)):
             return None
         self._due_s = due_s + self._period_s
         now = _trigger_now(trigger_id)

@@ -50,6 +50,10 @@ class GoldenWatch:
         """Why the judge in force decides nothing; None while it is trusted."""
         return self._why
 
+    def distrusts(self, judge: Judge | None) -> str | None:
+        """Return why this judge decides nothing; None if it is trusted, or another. For any thread."""
+        return self._why if judge is self._judge else None
+
     def take_up(self, judge: Judge | None, trigger_id: int) -> None:
         """Note which judge takes the next part; one that leaves is asked a last time.
 

@@ -65,6 +65,11 @@ class RecorderLink:
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
+    @property
+    def is_ready(self) -> bool:
+        """Whether the process of now can write."""
+        return self._ready.is_set()
+
     def submit(self, command: Command) -> None:
         """Have a command sent after those before it; never waits. The caller bounds how many there are."""
         self._incoming.append(command)

@@ -104,6 +104,17 @@ class RecorderProcess:
         """How often the recorder's process was started again."""
         return self._link.restarts
 
+    @property
+    def is_ready(self) -> bool:
+        """Whether the process of now has shown that it can write. For any thread."""
+        return self._link.is_ready
+
+    @property
+    def waiting(self) -> int:
+        """How many parts are on their way to the disk, opened and not closed there. For any thread."""
+        with self._lock:
+            return len(self._open) + len(self._closing)
+
     def wait_ready(self, timeout_s: float = READY_S) -> None:
         """Wait until the process has shown that it can write.
 

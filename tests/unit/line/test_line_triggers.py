@@ -29,3 +29,20 @@ def test_the_next_part_comes_at_once_until_the_station_stops() -> None:
     assert [t.trigger_id for t in (Continuous().wait(n, stop) for n in (4, 5)) if t is not None] == [4, 5]
     stop.set()
     assert Continuous().wait(6, stop) is None
+
+
+def test_a_line_that_waits_long_for_its_next_part_still_turns() -> None:
+    source, stop = Interval(period_s=3600), threading.Event()
+    turns = 0
+
+    def turn() -> None:
+        nonlocal turns
+        turns += 1
+        if turns == 2:
+            stop.set()
+
+    source.on_idle(turn)
+    assert source.wait(1, stop) is not None  # the first is due at once
+    assert turns == 0
+    assert source.wait(2, stop) is None
+    assert turns == 2

@@ -1,0 +1,145 @@
+"""What is watched of a running station, and what each part of it must show before parts may come."""
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Protocol
+
+from partgate.line._judge import Judge
+from partgate.line._outputs import CheckedOutput, Output
+from partgate.line._readiness import Check
+from partgate.line._watch import GoldenWatch
+
+GIB = 1 << 30
+FULL_BELOW_BYTES = GIB  # as `partgate doctor` has it
+ROOM_AGAIN_BYTES = GIB + GIB // 8  # so that a disk at its edge does not come and go
+
+
+class WatchedCamera(Protocol):
+    """A camera, as the supervision sees it. For any thread."""
+
+    camera_id: str
+    lost_frames: int
+
+    @property
+    def problem(self) -> str | None:
+        """Why it cannot be asked for a frame; None if it can."""
+        ...
+
+    @property
+    def restarts(self) -> int:
+        """How often its process was started again."""
+        ...
+
+
+class WatchedRecorder(Protocol):
+    """The recorder, as the supervision sees it. For any thread."""
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether it can write now."""
+        ...
+
+    @property
+    def waiting(self) -> int:
+        """Parts on their way to the disk."""
+        ...
+
+    @property
+    def restarts(self) -> int:
+        """How often its process was started again."""
+        ...
+
+
+class WatchedJudges(Protocol):
+    """Who judges, as the supervision sees it. For any thread."""
+
+    @property
+    def coming(self) -> Judge | None:
+        """The judge that the next part will get."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Watched:
+    """The parts of a station that is assembled."""
+
+    product: str | None
+    cameras: Sequence[WatchedCamera]
+    recorder: WatchedRecorder
+    judges: WatchedJudges
+    golden: GoldenWatch
+    output: Output
+    home_path: Path
+
+    def free_bytes(self) -> int:
+        """Return how much room the disk of the home has.
+
+        Raises:
+            OSError: it cannot be asked.
+        """
+        return shutil.disk_usage(self.home_path).free
+
+    def deadline_s(self, without_recipe_s: float) -> float:
+        """Return how long a part may take from its trigger on."""
+        judge = self.judges.coming
+        return without_recipe_s if judge is None else judge.recipe.deadline_ms / 1000
+
+    def checks(self) -> dict[str, Check]:
+        """Return what has to be shown, by name: cameras, runtime, parity, store, disk and output.
+
+        A station without a product collects images: it needs neither runtime nor parity.
+        """
+        checks: dict[str, Check] = {
+            f"camera {camera.camera_id}": partial(_camera_problem, camera) for camera in self.cameras
+        }
+        if self.product is not None:
+            checks |= {"runtime": self._runtime, "parity": self._parity}
+        return checks | {"store": self._store, "disk": DiskRoom(self).problem, "output": self._output}
+
+    def _runtime(self) -> str | None:
+        if self.judges.coming is None:
+            return f"no recipe of {self.product} is active: every part is UNDECIDED, its images are kept"
+        return None
+
+    def _parity(self) -> str | None:
+        judge = self.judges.coming
+        if judge is None:
+            return "there is no model"
+        if judge.fingerprint is None:
+            return f"model {judge.model_id[:12]} has not passed the parity gate"
+        if (why := self.golden.distrusts(judge)) is not None:
+            return f"model {judge.model_id[:12]} is out of service: {why}"
+        return None
+
+    def _store(self) -> str | None:
+        return None if self.recorder.is_ready else "the recorder's process is away"
+
+    def _output(self) -> str | None:
+        return self.output.problem if isinstance(self.output, CheckedOutput) else None
+
+
+def _camera_problem(camera: WatchedCamera) -> str | None:
+    problem = camera.problem
+    return None if problem is None else problem.removeprefix(f"camera {camera.camera_id}: ")
+
+
+class DiskRoom:
+    """Whether the disk has room for images; with a distance between too full and enough again."""
+
+    def __init__(self, watched: Watched) -> None:
+        self._watched, self._limit = watched, FULL_BELOW_BYTES
+
+    def problem(self) -> str | None:
+        """Return that the disk is too full; None while it is not."""
+        try:
+            free = self._watched.free_bytes()
+        except OSError as error:
+            return f"{self._watched.home_path}: its disk cannot be asked ({error.strerror})"
+        full = free < self._limit
+        self._limit = ROOM_AGAIN_BYTES if full else FULL_BELOW_BYTES
+        if not full:
+            return None
+        return f"{self._watched.home_path}: {free / GIB:.2f} GiB free, {self._limit / GIB:.2f} are needed"
