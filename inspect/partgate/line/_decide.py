@@ -62,14 +62,15 @@ def judge_frames(judge: Judge | None, frames: Sequence[Frame]) -> tuple[tuple[Ju
 def with_maps(
     judge: Judge | None, frames: Sequence[JudgedFrame], verdict: Verdict
 ) -> tuple[JudgedFrame, ...]:
-    """Return the frames of a flagged part with their anomaly maps; of an accepted part, as they are.
+    """Return the frames of a part that the model flagged with their anomaly maps; others as they are.
 
-    Called once the verdict has left: maps are for people, and cost as much time as the score again.
+    Called once the verdict has left: maps are for people, and cost as much time as the score again. An
+    UNDECIDED part gets none: a station that is late would be late for the next part as well.
 
     Raises:
         DeviceFailed: the runtime's device cannot be trusted any more.
     """
-    if judge is None or verdict is Verdict.ACCEPT:
+    if judge is None or verdict not in {Verdict.REVIEW, Verdict.REJECT}:
         return tuple(frames)
     return tuple(_with_map(judge, frame) for frame in frames)
 
