@@ -31,6 +31,16 @@ def open_folder(folder: Path, home: Path, *, unverified: bool) -> "Bundle":
         raise SignerRefused(f"{error}; --unverified takes it all the same") from error
 
 
+def engines_of(home: Path) -> Path | None:
+    """Return where a home keeps compiled graphs; None where there is no home, and nothing is kept."""
+    from partgate.records import Home
+
+    try:
+        return Home.open(home, create=False).graphs_path
+    except MissingInput:
+        return None
+
+
 def _trusted(home: Path) -> "TrustedSigners":
     from partgate.records import Home, Keys
     from partgate_engines import TrustedSigners

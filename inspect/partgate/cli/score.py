@@ -52,13 +52,14 @@ def score(
 
     Example: `partgate score tile images/new --json scores.jsonl`
     """
+    from partgate.cli._bundles import engines_of
     from partgate_engines import open_runtime
 
     bundle, recipe = _bundle_and_recipe(model, home, unverified=unverified)
     stills = _all_images(sources)
     lines: list[dict[str, Any]] = []
     with (
-        contextlib.closing(open_runtime(bundle)) as runtime,
+        contextlib.closing(open_runtime(bundle, engines=engines_of(home))) as runtime,
         _written_whole(json_file) as stream,
         progress_bar() as progress,
     ):

@@ -44,6 +44,7 @@ def verify(
     change of runtime, driver, precision or device. The result is kept in the home. Exit code 65 if
     the model must not judge on this machine.
     """
+    from partgate.cli._bundles import engines_of
     from partgate_engines import open_runtime, verify_parity
 
     bundle = _bundle(model, home, unverified=unverified)
@@ -52,7 +53,7 @@ def verify(
         from partgate_engines.anomaly import recomputed
 
         golden, references = recomputed(bundle, weights)
-    with contextlib.closing(open_runtime(bundle, runtime)) as opened:
+    with contextlib.closing(open_runtime(bundle, runtime, engines=engines_of(home))) as opened:
         report = verify_parity(bundle, opened, golden, references=references)
     if not torch:
         _keep(report, home)
