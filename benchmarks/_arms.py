@@ -130,6 +130,12 @@ def both(ours: Arm, other: Arm) -> Iterator[tuple[Arm, Arm]]:
         yield ours, other
 
 
+def finite(ours: Answers, other: Answers) -> None:
+    """Refuse answers that are none."""
+    if not (np.isfinite(ours).all() and np.isfinite(other).all()):
+        raise AssertionError(f"not finite: {ours}, {other}")
+
+
 def compare(ours: Arm, other: Arm, *, rounds: int, same: Callable[[Answers, Answers], None]) -> Comparison:
     """Hold the answers against each other, then time the arms in turn.
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from benchmarks._arms import Work
 from benchmarks._frames import Pixels
 from partgate_engines import Bundle, Runtime, fingerprint_of, open_runtime
+from partgate_station import PartgateError
 
 SAME, SAME_REDUCED = 1e-3, 5e-2
 
@@ -21,8 +22,29 @@ def opened(bundle: Path, engines: str = "engines") -> tuple[Bundle, Runtime]:
     return found, open_runtime(found, "openvino", engines=bundle.parent.parent / engines)
 
 
+def scoring(bundle: Path, frames: Sequence[Pixels]) -> Work:
+    """Score frames one after the other, which is all that a verdict waits for.
+
+    The proof is what `judging` answers: the largest patch distance of every frame.
+    """
+    found, runtime = opened(bundle)
+    return Work(
+        run=lambda: [score(runtime, frame) for frame in frames],
+        facts={"precision": fingerprint_of(found, runtime).precision},
+        proof=[float(runtime.judge(frame).anomaly_map.max()) for frame in frames],
+    )
+
+
+def score(runtime: Runtime, frame: Pixels) -> float:
+    """Return a frame's anomaly score."""
+    (found,) = runtime.scores([frame], [()])
+    if isinstance(found, PartgateError):
+        raise found
+    return found
+
+
 def judging(bundle: Path, frames: Sequence[Pixels]) -> Work:
-    """Judge frames one after the other; the answers are the largest patch distances.
+    """Judge frames one after the other, maps and all; the answers are the largest patch distances.
 
     That is what anomalib's model calls its score when it looks at one neighbour.
     """

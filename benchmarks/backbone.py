@@ -1,8 +1,8 @@
 """The whole graph against the bare backbone: what everything that is not the backbone costs.
 
-Ours: `judge` of a decoded frame, with resize, head, score and map. The other: the feature extractor
-alone, exported and compiled in the same way and the same precision, its normalised float input bound
-once. Before anything is timed, the exported backbone says what torch's says.
+Ours: a decoded frame's score, with resize and head: what a verdict waits for. The other: the feature
+extractor alone, exported and compiled in the same way and the same precision, its normalised float input
+bound once. Before anything is timed, the exported backbone says what torch's says.
 """
 
 import tempfile
@@ -12,11 +12,10 @@ from typing import Any
 import numpy as np
 
 from benchmarks import _ours
-from benchmarks._arms import Work, arm, compare
+from benchmarks._arms import Work, arm, compare, finite
 from benchmarks._bundles import LITE0, RESNET18, Backbone, learned_product, saved, weights_of
 from benchmarks._frames import parts
 from benchmarks._result import Bound, Result, compared
-from benchmarks.large_frames import finite
 from partgate_engines import Bundle
 
 FRAMES = 20
@@ -26,8 +25,8 @@ _OPSET = 17
 
 
 def our_arm(bundle: Path) -> Work:
-    """Judge parts of the line."""
-    return _ours.judging(bundle, parts(FRAMES, first=FIRST))
+    """Score parts of the line."""
+    return _ours.scoring(bundle, parts(FRAMES, first=FIRST))
 
 
 def bare_arm(bundle: Path, weights: Path | None, precision: str) -> Work:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks import _ours
-from benchmarks._arms import Answers, Work, arm, compare
+from benchmarks._arms import Answers, Work, arm, compare, finite
 from benchmarks._bundles import LITE0, RESNET18, Backbone, learned_product, saved, with_rows
 from benchmarks._frames import parts
 from benchmarks._result import Bound, Result, compared
@@ -22,8 +22,8 @@ BOUND = Bound(value=0.5)  # 20,000 rows take at most twice the time of 2,000
 
 
 def our_arm(bundle: Path) -> Work:
-    """Judge parts of the line."""
-    return _ours.judging(bundle, parts(FRAMES, first=FIRST))
+    """Score parts of the line."""
+    return _ours.scoring(bundle, parts(FRAMES, first=FIRST))
 
 
 def no_farther(large: Answers, small: Answers) -> None:
@@ -45,7 +45,8 @@ def _of(backbone: Backbone, rounds: int, folder: Path) -> list[Result]:
     for rows in LARGE_ROWS:
         large = saved(with_rows(learned, rows), folder, backbone=backbone).folder
         with arm(our_arm, bundle=large) as ours, arm(our_arm, bundle=small) as other:
-            found = compare(ours, other, rounds=rounds, same=no_farther)
+            no_farther(ours.proof, other.proof)
+            found = compare(ours, other, rounds=rounds, same=finite)
         results.append(
             compared(
                 f"bank of {rows:,} rows against {SMALL_ROWS:,}, {backbone.title} at 256 px",

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 
 from benchmarks import _ours, _peer
-from benchmarks._arms import Answers, Comparison, Work, arm, compare
+from benchmarks._arms import Comparison, Work, arm, compare, finite
 from benchmarks._bundles import RESNET18, learned_product, saved, weights_of, with_rows
 from benchmarks._frames import Pixels, large_frames, shrunk
 from benchmarks._result import Bound, Result, compared
@@ -33,11 +33,11 @@ def small_frames(size_px: int) -> list[Pixels]:
 
 
 def our_arm(bundle: Path, colour: bool) -> Work:  # noqa: FBT001 - arms take what they are given by name
-    """Judge 5 Mpx frames with the bundle's graph."""
+    """Score 5 Mpx frames with the bundle's graph."""
     found, runtime = _ours.opened(bundle)
     proof = [float(runtime.judge(frame).anomaly_map.max()) for frame in small_frames(found.manifest.size_px)]
     runtime.close()
-    work = _ours.judging(bundle, large_frames(FRAMES, colour=colour, first=FIRST))
+    work = _ours.scoring(bundle, large_frames(FRAMES, colour=colour, first=FIRST))
     return Work(run=work.run, facts=work.facts, proof=proof)
 
 
@@ -73,12 +73,6 @@ def export_arm(bundle: Path, weights: Path | None, folder: Path, way: _peer.Way)
     """Export the peer's model in a process of its own: torch stays out of the one that measures."""
     path = _peer.exported(Bundle.open(bundle, trusted=None), weights, folder, way)
     return Work(run=list, facts={"path": str(path)})
-
-
-def finite(ours: Answers, other: Answers) -> None:
-    """Refuse answers that are none."""
-    if not (np.isfinite(ours).all() and np.isfinite(other).all()):
-        raise AssertionError(f"not finite: {ours}, {other}")
 
 
 def run(*, rounds: int, folder: Path) -> list[Result]:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from benchmarks._arms import interval
 from benchmarks._frames import parts
 from benchmarks._line_watch import STAGES, LineWatch
+from benchmarks._ours import score
 from benchmarks._prepared_home import PRODUCT, prepared_home
 from benchmarks._result import Bound, Result, result
 from partgate.line import Outcome, run_station
@@ -137,16 +138,16 @@ def _prepared(folder: Path) -> tuple[Home, StationConfig]:
 
 
 def _bare(home: Home) -> float:
-    """Read and judge every frame, and nothing else; return the seconds."""
+    """Read and score every frame, and nothing else; return the seconds."""
     from partgate_cameras import list_images, read_image
 
     (bundle,) = [Bundle.open(path.parent, trusted=None) for path in home.bundles_path.glob("*/manifest.json")]
     with contextlib.closing(open_runtime(bundle, engines=home.graphs_path)) as runtime:
         paths = list_images(home.path.parent / FRAME_FOLDER)
-        runtime.judge(read_image(paths[0]))
+        score(runtime, read_image(paths[0]))
         started_s = time.perf_counter()
         for path in paths:
-            runtime.judge(read_image(path))
+            score(runtime, read_image(path))
         return time.perf_counter() - started_s
 
 

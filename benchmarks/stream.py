@@ -42,10 +42,12 @@ class Stream:
 
 
 def our_arm(bundle: Path, streams: Sequence[Stream]) -> Work:
-    """Judge streams with the bundle's graph."""
+    """Score streams with the bundle's graph."""
     found, runtime = _ours.opened(bundle)
     del found
-    return _work(lambda frame: float(runtime.judge(frame).anomaly_map.max()), streams)
+    return _work(
+        partial(_ours.score, runtime), streams, lambda frame: float(runtime.judge(frame).anomaly_map.max())
+    )
 
 
 def peer_arm(bundle: Path, weights: Path | None, streams: Sequence[Stream]) -> Work:
@@ -53,9 +55,9 @@ def peer_arm(bundle: Path, weights: Path | None, streams: Sequence[Stream]) -> W
     return _work(_peer.torch_scorer(Bundle.open(bundle, trusted=None), weights), streams)
 
 
-def _work(judge: Judge, streams: Sequence[Stream]) -> Work:
+def _work(judge: Judge, streams: Sequence[Stream], prove: Judge | None = None) -> Work:
     frames = parts(FRAMES, first=LEARNED_FROM)
-    proof = [judge(frame) for frame in frames]
+    proof = [(prove or judge)(frame) for frame in frames]
     each: Iterator[Stream] = iter(streams)
     return Work(run=lambda: latencies_ms(judge, frames, next(each)), facts={}, proof=proof)
 

@@ -49,9 +49,9 @@ def bundle(learned: Learned, workshop: Path) -> Path:
 
 def _compare(ours: Path, other: Path) -> Any:
     from benchmarks._arms import arm, compare
-    from benchmarks.judging import our_arm, same_scores
+    from benchmarks.judging import map_arm, same_scores
 
-    with arm(our_arm, bundle=ours) as one, arm(our_arm, bundle=other) as two:
+    with arm(map_arm, bundle=ours) as one, arm(map_arm, bundle=other) as two:
         return compare(one, two, rounds=3, same=same_scores)
 
 
@@ -78,10 +78,10 @@ def test_an_arm_that_says_something_else_is_not_timed(learned: Learned, bundle: 
 
 def test_an_arm_that_cannot_be_made_ready_is_said_and_leaves_no_process(tmp_path: Path) -> None:
     from benchmarks._arms import Arm, ArmFailed
-    from benchmarks.judging import our_arm
+    from benchmarks.judging import map_arm
 
-    with pytest.raises(ArmFailed, match="our_arm"):
-        Arm(our_arm, bundle=tmp_path / "no-such-bundle")
+    with pytest.raises(ArmFailed, match="map_arm"):
+        Arm(map_arm, bundle=tmp_path / "no-such-bundle")
 
 
 def test_more_rows_than_the_bank_has_are_its_own_moved_a_little(learned: Learned) -> None:
