@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from partgate.records import Database, Home
+    from partgate.retraining import LearnedProduct
     from partgate_engines.anomaly import GoodImage, LearnSettings, Progress
 
 Kind = Literal["patchcore"]
@@ -152,18 +153,22 @@ def learn(
             by=acting_user(),
             progress=progress,
         )
-    summary = {
-        "product": product,
-        "model": learned.model_id,
-        "recipe_version": learned.recipe_version,
-        "active": learned.is_active,
-        "seconds": round(time.monotonic() - started_s, 2),
-        **learned.report,
-    }
+    summary = _summary(product, learned, seconds=time.monotonic() - started_s)
     if as_json:
         print_json(summary)
     else:
         _print(summary)
+
+
+def _summary(product: str, learned: "LearnedProduct", *, seconds: float) -> dict[str, Any]:
+    return {
+        "product": product,
+        "model": learned.model_id,
+        "recipe_version": learned.recipe_version,
+        "active": learned.is_active,
+        "seconds": round(seconds, 2),
+        **learned.report,
+    }
 
 
 def _learn_settings(*, layers: str | None, contrast: str, **given: Any) -> "LearnSettings":
