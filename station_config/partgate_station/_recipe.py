@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from typing import Annotated, Literal
 
-import shapely
 from pydantic import Field, field_validator
 
 from partgate_station._errors import ConfigError
@@ -36,6 +35,9 @@ class Region(FileModel):
             raise ValueError(
                 f"{len(polygon)} vertices enclose nothing; a region needs at least {MIN_VERTICES}"
             )
+        # Here, not above: a camera's and the recorder's process read station files too, and draw nothing.
+        import shapely
+
         shape = shapely.Polygon(polygon)
         if shape.area == 0:
             raise ValueError("the region is empty: its vertices lie on one line")
