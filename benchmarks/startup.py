@@ -62,7 +62,7 @@ def ready_s(home: Home, station: Path) -> float:
     command = [
         sys.executable,
         "-m",
-        "partgate.cli",
+        "partgate",
         "run",
         str(station),
         "--home",

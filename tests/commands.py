@@ -34,7 +34,7 @@ class Done:
 def partgate(*arguments: str | Path, home: Path, timeout_s: float = 300) -> Done:
     """Run a command as a user would, in a process of its own."""
     done = subprocess.run(
-        [sys.executable, "-m", "partgate.cli", *map(str, arguments)],
+        [sys.executable, "-m", "partgate", *map(str, arguments)],
         env={**os.environ, "PARTGATE_HOME": str(home)},
         capture_output=True,
         text=True,
@@ -70,7 +70,7 @@ def opened(home: Path) -> Iterator[Database]:
 def station(home: Path, config: Path) -> Iterator[subprocess.Popen[str]]:
     """Run a station in a process of its own; it is gone when the test is."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "partgate.cli", "run", str(config), "--home", str(home)],
+        [sys.executable, "-m", "partgate", "run", str(config), "--home", str(home)],
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

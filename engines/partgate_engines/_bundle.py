@@ -43,7 +43,9 @@ class Bundle:
         """Verify a bundle's folder and read its manifest.
 
         In this order: which files there are, the manifest's signature, the manifest, the hashes of the
-        other files, the graph. Nothing is parsed before it is known to be what somebody trusted signed.
+        other files. Nothing is parsed before it is known to be what somebody trusted signed; the graph is
+        looked into where it is about to be parsed (`graph_bytes`), which a start with a compiled graph
+        never does.
 
         Args:
             folder: of the bundle.
@@ -53,7 +55,7 @@ class Bundle:
         Raises:
             BundleMissing: there is no such folder, or no manifest in it.
             BundleRefused: nobody trusted signed it, it was changed after it was made, holds more or
-                less than a bundle's files, anything that can run code, or a graph that is more than one.
+                less than a bundle's files, or anything that can run code.
         """
         folder = folder.expanduser().absolute()
         _check_files(folder)
@@ -65,16 +67,26 @@ class Bundle:
                 f"{folder / MANIFEST}: changed since the bundle was made: its SHA-256 is {digest}"
             )
         manifest = _parse(folder / MANIFEST, raw)
-        graph = _check_digest(folder / GRAPH, manifest.graph_sha256)
+        _check_digest(folder / GRAPH, manifest.graph_sha256)
         _check_digest(folder / BANK, manifest.bank_sha256)
         _check_digest(folder / GOLDEN, manifest.golden.sha256)
-        check_graph(folder / GRAPH, graph, manifest)
         return cls(folder=folder, id=digest, manifest=manifest, signer=signer)
 
     @property
     def graph(self) -> Path:
-        """The ONNX graph."""
+        """The ONNX graph's file. Who parses it takes `graph_bytes`."""
         return self.folder / GRAPH
+
+    def graph_bytes(self) -> bytes:
+        """Read the graph for a parser: verified again, and checked to be no more than a graph.
+
+        Raises:
+            BundleRefused: the file was changed since the bundle was opened, or holds what no graph of
+                ours needs: other operators, data outside the file, control flow.
+        """
+        raw = _check_digest(self.graph, self.manifest.graph_sha256)
+        check_graph(self.graph, raw, self.manifest)
+        return raw
 
     def bank(self) -> MemoryBank:
         """Read the memory bank, verified again: time has passed since the bundle was opened.

@@ -1,6 +1,5 @@
 """Compiled graphs on the CPU: kept in the home, shared by the products of a process."""
 
-import hashlib
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
@@ -12,7 +11,7 @@ import structlog
 
 from partgate_engines._bundle import Bundle
 from partgate_engines._engine_cache import EngineCache, EngineKey
-from partgate_engines._errors import BundleNotWritten, BundleRefused, GraphRefused
+from partgate_engines._errors import BundleNotWritten, GraphRefused
 from partgate_engines._machine import processor_features, processor_name
 from partgate_engines._openvino_device import (
     COMPILED,
@@ -103,7 +102,7 @@ def engine_for(
         with_map: whether it answers with an anomaly map beside the score.
 
     Raises:
-        BundleRefused: the graph was changed since the bundle was opened.
+        BundleRefused: the graph was changed since the bundle was opened, or is more than a graph.
         GraphRefused: OpenVINO cannot read or compile it.
     """
     key = _key(bundle, config, with_map=with_map)
@@ -131,9 +130,7 @@ def _key(bundle: Bundle, config: DeviceConfig, *, with_map: bool) -> EngineKey:
 
 
 def _made(bundle: Bundle, config: DeviceConfig, *, with_map: bool) -> Any:
-    content = bundle.graph.read_bytes()
-    if hashlib.sha256(content).hexdigest() != bundle.manifest.graph_sha256:
-        raise BundleRefused(f"{bundle.graph}: changed since the bundle was opened")
+    content = bundle.graph_bytes()
     return compile_graph(bundle.graph, content=content, with_map=with_map, config=config)
 
 

@@ -1,6 +1,5 @@
 """From a bundle to a session on the GPU: which wheel, which engine, and where it is kept."""
 
-import hashlib
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from partgate_engines._bundle import Bundle
 from partgate_engines._cuda import CudaDevice, DeviceFacts
 from partgate_engines._cuda_errors import EngineNotBuilt
 from partgate_engines._engine_cache import EngineCache, EngineKey
-from partgate_engines._errors import BundleRefused, RuntimeUnavailable
+from partgate_engines._errors import RuntimeUnavailable
 from partgate_engines._manifest import Manifest
 from partgate_engines._tensorrt_api import Flavour, TensorRt, find_tensorrt
 from partgate_engines._tensorrt_build import Profile, Progress, build_plan, quiet
@@ -98,13 +97,11 @@ def compile_graph(tensorrt: TensorRt, bundle: Bundle, options: TensorRtOptions) 
     """Return a bundle's graph as a plan, in the precision that is asked for.
 
     Raises:
-        BundleRefused: the graph was changed since the bundle was opened.
+        BundleRefused: the graph was changed since the bundle was opened, or is more than a graph.
         GraphRefused: the builder cannot read it, or it is not one of this project's.
         EngineNotBuilt: the builder gave up.
     """
-    graph = bundle.graph.read_bytes()
-    if hashlib.sha256(graph).hexdigest() != bundle.manifest.graph_sha256:
-        raise BundleRefused(f"{bundle.graph}: changed since the bundle was opened")
+    graph = bundle.graph_bytes()
     if options.precision == "fp16":
         from partgate_engines._tensorrt_half import halve_backbone
 

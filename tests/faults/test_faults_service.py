@@ -69,7 +69,7 @@ def managed(tmp_path: Path) -> Iterator[Manager]:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener, log_path.open("w") as log:
         listener.bind(str(name))
         process = subprocess.Popen(
-            [sys.executable, "-m", "partgate.cli", "run", str(config), "--home", str(home), "--json"],
+            [sys.executable, "-m", "partgate", "run", str(config), "--home", str(home), "--json"],
             env={
                 **os.environ,
                 "NOTIFY_SOCKET": str(name),

@@ -10,6 +10,7 @@ from typing import TypeVar
 
 import structlog
 
+from partgate._recorder_start import StartedProcess
 from partgate.line._health_pages import health_pages
 from partgate.line._health_server import HealthServer
 from partgate.line._judge import ActiveJudges, NoJudge, load_judge
@@ -59,11 +60,20 @@ def run_station(
     stop: threading.Event,
     parts: int | None = None,
     on_outcome: Callable[[Outcome], None] = lambda outcome: None,
+    recorder_process: StartedProcess | None = None,
 ) -> StationRun:
     """Run a station until `stop` is set, `parts` are done, or a folder camera has no more images.
 
     Parts that an earlier run left open are closed first. However this ends, the part in work is
     finished and everything handed over is recorded before it returns.
+
+    Args:
+        config: of the station.
+        home: holds its records and models.
+        stop: ends it.
+        parts: how many triggers; None: without end.
+        on_outcome: told of every part, in the loop's thread.
+        recorder_process: started already by a caller who had the time, and who ends it.
 
     Raises:
         AlreadyRunning: this station runs already in this home.
@@ -72,7 +82,10 @@ def run_station(
     with contextlib.ExitStack() as stack:
         stack.enter_context(home.lock(f"station-{config.station_id}"))
         database = stack.enter_context(contextlib.closing(Database.open(home)))
-        done = _run_line(config, home, database, stop=stop, parts=parts, on_outcome=on_outcome)
+        recording = _recording(config, database, recorder_process)
+        done = _run_line(
+            config, home, database, recording=recording, stop=stop, parts=parts, on_outcome=on_outcome
+        )
         with database.read() as session:
             return StationRun(parts=done, balance=balance(session, config.station_id))
 
@@ -82,13 +95,14 @@ def _run_line(
     home: Home,
     database: Database,
     *,
+    recording: contextlib.AbstractContextManager[RecorderProcess],
     stop: threading.Event,
     parts: int | None,
     on_outcome: Callable[[Outcome], None],
 ) -> int:
     with contextlib.ExitStack() as stack:
         supervision = stack.enter_context(_supervising(config))
-        recorder = stack.enter_context(_recording(config, database))
+        recorder = stack.enter_context(recording)
         cameras = stack.enter_context(_cameras(config, start_at=recorder.next_trigger_id() - 1))
         judges = stack.enter_context(_judging(config, home, database))
         for camera in cameras:
@@ -163,8 +177,12 @@ def _flag(database: Database, found: SuspectParts) -> None:
 
 
 @contextlib.contextmanager
-def _recording(config: StationConfig, database: Database) -> Iterator[RecorderProcess]:
-    recorder = RecorderProcess(database, station_id=config.station_id, keep=config.records.images)
+def _recording(
+    config: StationConfig, database: Database, process: StartedProcess | None
+) -> Iterator[RecorderProcess]:
+    recorder = RecorderProcess(
+        database, station_id=config.station_id, keep=config.records.images, process=process
+    )
     with contextlib.closing(recorder):
         if interrupted := recorder.recover():
             log.warning("parts left open by an earlier run were closed UNDECIDED", parts=interrupted)

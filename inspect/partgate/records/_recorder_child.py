@@ -47,22 +47,35 @@ LAST_WORDS_S = 30.0  # for a disk that is full, after the line has gone
 log = structlog.get_logger(__name__)
 
 
-def main(descriptor: int, home: str, station_id: str, keep: str) -> None:
-    """Record for one station over an inherited SOCK_SEQPACKET connection."""
+def main(descriptor: int) -> None:
+    """Record for one station over an inherited SOCK_SEQPACKET connection, once told for which."""
     for interruption in (signal.SIGINT, signal.SIGTERM):
         signal.signal(interruption, signal.SIG_IGN)
     faulthandler.enable()
     os.nice(NICENESS)
     _be_expendable()
-    place = Home(path=Path(home))
     with socket.socket(fileno=descriptor) as connection:
         link = Link(connection)
-        link.start_beating()
-        structlog.configure(processors=[link.log], wrapper_class=structlog.BoundLogger)
-        with place.lock(recorder_lock(station_id), timeout_s=LOCK_TIMEOUT_S), Database(place) as database:
-            writer = PartWriter(database, ImageStore(place), station_id=station_id, keep=cast("Keep", keep))
-            link.send("ready")
-            Desk(writer, link).serve()
+        if (order := _order(link)) is not None:
+            link.start_beating()
+            structlog.configure(processors=[link.log], wrapper_class=structlog.BoundLogger)
+            _record(link, **order)
+
+
+def _order(link: "Link") -> dict[str, str] | None:
+    """Wait for what to do; None if the line goes without having said."""
+    while (received := link.receive(LOOK_UP_S)) is None:
+        pass
+    message, _ = received
+    return None if message.pop("kind") != "begin" else message
+
+
+def _record(link: "Link", *, home: str, station_id: str, keep: str) -> None:
+    place = Home(path=Path(home))
+    with place.lock(recorder_lock(station_id), timeout_s=LOCK_TIMEOUT_S), Database(place) as database:
+        writer = PartWriter(database, ImageStore(place), station_id=station_id, keep=cast("Keep", keep))
+        link.send("ready")
+        Desk(writer, link).serve()
 
 
 def _be_expendable() -> None:

@@ -2,7 +2,7 @@
 
 One message is one datagram of a SOCK_SEQPACKET pair: it arrives whole or not at all.
 
-    line --> recorder:  open, close (by number), memory (with its descriptor), end
+    line --> recorder:  begin (for which station), open, close (by number), memory (with its descriptor), end
     recorder --> line:  ready, done (numbers, and what failed), beat, logged
 """
 

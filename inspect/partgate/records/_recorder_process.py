@@ -21,6 +21,7 @@ from typing import Self
 
 import structlog
 
+from partgate._recorder_start import StartedProcess
 from partgate.records._commands import Command
 from partgate.records._database import Database
 from partgate.records._errors import (
@@ -64,13 +65,23 @@ class RecorderProcess:
         keep: `flagged` keeps no frames of accepted parts.
         queue_parts: parts that may be on their way to the disk; when they are, `close_part` BLOCKS: none
             is dropped.
+        process: started already, to be the first; ended by `close`, or by the caller if this raises.
 
     Raises:
         AlreadyRunning: another recorder of this station still writes.
         StoreError: the journal or the database cannot be written.
     """
 
-    def __init__(self, database: Database, *, station_id: str, keep: Keep, queue_parts: int = 64) -> None:
+    def __init__(
+        self,
+        database: Database,
+        *,
+        station_id: str,
+        keep: Keep,
+        queue_parts: int = 64,
+        process: StartedProcess | None = None,
+    ) -> None:
+        self._first = process
         self._database, self._station_id, self._keep = database, station_id, keep
         self._stack = ExitStack()
         with ExitStack() as undo:
@@ -213,7 +224,8 @@ class RecorderProcess:
             )
 
     def _start(self) -> RecorderLife:
-        return RecorderLife(self._database.home, station_id=self._station_id, keep=self._keep)
+        first, self._first = self._first, None
+        return RecorderLife(self._database.home, station_id=self._station_id, keep=self._keep, process=first)
 
     def _taken(self, part_id: uuid.UUID) -> Future[None]:
         with self._lock:

@@ -90,7 +90,7 @@ def test_no_home(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_watching_ends_with_ctrl_c(home: Home) -> None:
-    command = [sys.executable, "-m", "partgate.cli", "status", "--watch", "--json", "--every", "0.2"]
+    command = [sys.executable, "-m", "partgate", "status", "--watch", "--json", "--every", "0.2"]
     with subprocess.Popen(
         [*command, "--home", str(home.path)], stdout=subprocess.PIPE, text=True
     ) as watching:

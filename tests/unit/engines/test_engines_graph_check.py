@@ -12,7 +12,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from partgate_engines import Bundle, BundleRefused
+from partgate_engines import Bundle, BundleRefused, open_runtime
 from partgate_engines._graph_check import check_graph
 
 Change = Callable[[Any], None]
@@ -142,7 +142,7 @@ def test_what_is_no_graph_is_refused(raw: bytes, bundle: Bundle) -> None:
         check_graph(bundle.graph, raw, bundle.manifest)
 
 
-def test_a_bundle_with_such_a_graph_is_not_opened(bundle: Bundle, tmp_path: Path) -> None:
+def test_a_bundle_never_gives_such_a_graph_to_a_parser(bundle: Bundle, tmp_path: Path) -> None:
     """Even if somebody put the right hash into the manifest, and nobody asks for a signature."""
     forged = Path(shutil.copytree(bundle.folder, tmp_path / "forged"))
     model = onnx.load(bundle.graph)
@@ -152,8 +152,11 @@ def test_a_bundle_with_such_a_graph_is_not_opened(bundle: Bundle, tmp_path: Path
     manifest = json.loads((forged / "manifest.json").read_text())
     manifest["graph_sha256"] = hashlib.sha256((forged / "graph.onnx").read_bytes()).hexdigest()
     (forged / "manifest.json").write_text(json.dumps(manifest))
+    opened = Bundle.open(forged, trusted=None)
     with pytest.raises(BundleRefused, match="lies outside the graph"):
-        Bundle.open(forged, trusted=None)
+        opened.graph_bytes()
+    with pytest.raises(BundleRefused, match="lies outside the graph"):
+        open_runtime(opened, "openvino", engines=tmp_path / "graphs")
 
 
 def test_our_own_graph_is_taken(bundle: Bundle) -> None:

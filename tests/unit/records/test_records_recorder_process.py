@@ -3,13 +3,14 @@
 import os
 import signal
 import uuid
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pytest
 from sqlmodel import select
 from structlog.testing import capture_logs
 
+from partgate._recorder_start import recorder_started
 from partgate.records import (
     ClosedPart,
     Database,
@@ -38,7 +39,7 @@ COLOUR = np.random.default_rng(0).integers(0, 256, (60, 50, 3), dtype=np.uint8)
 MAP = np.linspace(0, 9, 20, dtype=np.float32).reshape(4, 5)
 
 
-def _recorder(database: Database, keep: Literal["all", "flagged"] = "all", **options: int) -> RecorderProcess:
+def _recorder(database: Database, keep: Literal["all", "flagged"] = "all", **options: Any) -> RecorderProcess:
     return RecorderProcess(database, station_id="one", keep=keep, **options)
 
 
@@ -94,6 +95,34 @@ def test_parts_and_frames_are_recorded_as_they_were_given(home: Home, database: 
     assert not any(journal_path(home, "one").read_bytes())
     with pytest.raises(StoreClosed):
         recorder.open_part(OpenPart(trigger_id=9, triggered_at=utc_now()))
+
+
+def test_a_process_that_was_started_ahead_is_the_one_that_records(database: Database) -> None:
+    with recorder_started() as process:
+        assert process is not None
+        with RecorderProcess(database, station_id="one", keep="all", process=process) as recorder:
+            recorder.wait_ready(TIMEOUT_S)
+            assert (recorder.pid, recorder.restarts) == (process.pid, 0)
+            recorder.close_part(_closed(_opened(recorder, 1)))
+        assert process.exit_code(0.0) == 0
+    assert _rows(database)[1].verdict == "REJECT"
+
+
+def test_a_process_that_was_started_ahead_and_lost_is_replaced(database: Database) -> None:
+    with recorder_started() as process:
+        assert process is not None
+        os.kill(process.pid, signal.SIGKILL)
+        process.exit_code(TIMEOUT_S)
+        with RecorderProcess(database, station_id="one", keep="all", process=process) as recorder:
+            recorder.wait_ready(TIMEOUT_S)
+            assert recorder.pid != process.pid
+
+
+def test_a_process_that_nobody_wants_ends() -> None:
+    with recorder_started() as process:
+        assert process is not None
+        assert process.exit_code(0.0) is None
+    assert process.exit_code(0.0) is not None
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT], ids=lambda how: how.name)
