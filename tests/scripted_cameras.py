@@ -103,8 +103,10 @@ class Scripted:
         act = self._act(str(number))
         shown = number - 1 if act in {"same bytes", "same frame"} else number
         height_px = HEIGHT_PX * 2 if act == "resize" else HEIGHT_PX
+        image = np.full((height_px, WIDTH_PX), shown % 256, np.uint8)
+        image[-1, -1] ^= 1  # a picture of nothing is refused
         return Frame(
-            image=np.full((height_px, WIDTH_PX), shown % 256, np.uint8),
+            image=image,
             camera_id=self.camera_id,
             frame_id=number - 1 if act == "same frame" else number,
             camera_timestamp_ns=number * 1000,

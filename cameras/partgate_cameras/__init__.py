@@ -7,6 +7,7 @@ from partgate_cameras._errors import (
     CameraUnavailable,
     EndOfImages,
     FeatureError,
+    FrameBlank,
     FrameFormatError,
     FrameFrozen,
     FrameIncomplete,
@@ -24,6 +25,8 @@ from partgate_cameras._genicam_survey import (
     survey_features,
     survey_producer,
 )
+from partgate_cameras._image_measures import ImageMeasures, measure_image
+from partgate_cameras._image_reference import MeasureName, Reading, ReferenceCheck, learn_reference
 from partgate_cameras._listing import ImageSurvey, SkippedFile, list_images, survey_images
 from partgate_cameras._make import make_camera
 from partgate_cameras._process import ProcessCamera
@@ -40,16 +43,21 @@ __all__ = [
     "FeatureError",
     "FoundDevice",
     "Frame",
+    "FrameBlank",
     "FrameFormatError",
     "FrameFrozen",
     "FrameIncomplete",
     "FrameOutOfOrder",
     "FrameTimeout",
     "ImageError",
+    "ImageMeasures",
     "ImageSurvey",
+    "MeasureName",
     "NoFrameYet",
     "ProcessCamera",
     "ProducerSurvey",
+    "Reading",
+    "ReferenceCheck",
     "SkippedFile",
     "StrayFrame",
     "StreamingCamera",
@@ -57,8 +65,10 @@ __all__ = [
     "decode_image",
     "draw_part",
     "find_producers",
+    "learn_reference",
     "list_images",
     "make_camera",
+    "measure_image",
     "read_image",
     "survey_features",
     "survey_images",

@@ -10,6 +10,7 @@ from partgate_cameras import _messages as wire
 from partgate_cameras._errors import CameraError, NoFrameYet
 from partgate_cameras._frame import Camera, Frame, StrayFrame
 from partgate_cameras._frame_checks import FrameChecks
+from partgate_cameras._image_measures import measure_image, sketch_to_text
 from partgate_cameras._order import Order
 from partgate_cameras._ring import RingWriter
 from partgate_station import PartgateError
@@ -57,6 +58,7 @@ class Desk:
             shape=order.shape,
             one_size=order.one_size,
             follow_numbers=not isinstance(camera, Attentive),
+            refuse_blank=order.one_size,
         )
         self._ring: RingWriter | None = None
 
@@ -129,6 +131,7 @@ class Desk:
         ring = old if old is not None and old.fits(frame.image) else RingWriter(frame.image.nbytes)
         self._ring = ring
         place = ring.write(frame.image, sequence=request.number, released=request.released)
+        measures = measure_image(frame.image)
         delivered = wire.Delivered(
             number=request.number,
             slot=place.slot,
@@ -140,6 +143,9 @@ class Desk:
             lost_before=frame.lost_before,
             exhausted=self._camera.exhausted,
             new_ring=ring is not old,
+            brightness=measures.brightness,
+            focus=measures.focus,
+            sketch=None if measures.sketch is None else sketch_to_text(measures.sketch),
         )
         self._link.send(delivered, *([ring.descriptor] if ring is not old else []))
         if ring is not old and old is not None:

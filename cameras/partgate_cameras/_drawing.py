@@ -12,7 +12,7 @@ pixels, in any order and in any process.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +28,7 @@ MAX_ATTEMPTS = 20
 GAIN_SPREAD = 0.03
 OFFSET_SPREAD = 3.0  # grey levels
 NOISE_SPREAD = 2.0  # grey levels
+FAILED_LIGHT = 0.05  # what is left of it: daylight
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -66,6 +67,18 @@ def draw_part(config: VirtualCamera, number: int) -> VirtualPart:
     Raises:
         Unavailable: scikit-image, in whose wheel the photographs lie, is not installed.
     """
+    part = _drawn(config, number)
+    if not _is_dark(config, number):
+        return part
+    return replace(part, image=np.asarray(np.rint(part.image * FAILED_LIGHT), np.uint8))
+
+
+def _is_dark(config: VirtualCamera, number: int) -> bool:
+    begins = config.light_fails_at
+    return begins is not None and begins <= number < begins + config.light_fails_for
+
+
+def _drawn(config: VirtualCamera, number: int) -> VirtualPart:
     light_seed, defect_seed = np.random.SeedSequence((config.seed, number)).spawn(2)
     light = np.random.default_rng(light_seed)
     surface = _cut(load_texture(config.texture), config.size_px, light)

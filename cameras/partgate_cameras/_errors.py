@@ -9,6 +9,7 @@
     |   |-- FrameFormatError      exit 69: a frame's pixel format or size is not one that is judged
     |   |-- FrameOutOfOrder       exit 69: a frame's number went backwards: it is not this part's
     |   |-- FrameFrozen           exit 69: the same frame again: it does not show this part
+    |   |-- FrameBlank            exit 69: every pixel is the same: it shows nothing at all
     |   |-- FeatureError          exit 78: the camera does not take a feature's value
     |   `-- EndOfImages           exit 0: a folder's last image has been given; the normal end
     `-- DataError
@@ -62,6 +63,10 @@ class FrameOutOfOrder(CameraError):
 
 class FrameFrozen(CameraError):
     """The same frame came again, by its number or its bytes, so it does not show this part."""
+
+
+class FrameBlank(CameraError):
+    """Every pixel of a frame is the same, so it shows nothing: black, white, or a sensor that is dead."""
 
 
 class FeatureError(CameraError):

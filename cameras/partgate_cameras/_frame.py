@@ -9,6 +9,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from partgate_cameras._image_measures import ImageMeasures
+
 GREY_DIMENSIONS = 2
 COLOUR_SHAPE = (3, 3)  # dimensions, channels
 
@@ -39,6 +41,9 @@ class Frame:
 
     lost_before: int = 0
     """Frames that the camera numbered between the one given before and this one, and nobody got."""
+
+    measures: ImageMeasures | None = None
+    """Of its light, focus and place; None where nobody has measured it."""
 
     def __post_init__(self) -> None:
         shape = self.image.shape

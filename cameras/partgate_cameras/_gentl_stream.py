@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from partgate_cameras._errors import CameraUnavailable, FrameFormatError
 from partgate_cameras._features import find_node, read, set_features
+from partgate_cameras._genicam_region import BEFORE_REGION, check_picture, set_picture
 from partgate_cameras._genicam_trigger import with_trigger
 from partgate_cameras._gentl_device import open_device
 from partgate_cameras._gentl_errors import mapped
@@ -79,7 +80,7 @@ class GentlStream:
             device = open_device(producer.harvester, config, on_incomplete=self._count_incomplete)
             self._acquirer = half_open.enter_context(device)
             self._node_map = self._acquirer.remote_device.node_map
-            set_features(self._node_map, with_trigger(config, self._has))
+            self._set(config)
             self._expected = self._announced_layout()
             self._acquirer.num_buffers = max(BUFFERS, self._acquirer.min_num_buffers)
             self.trigger_mode: TriggerMode = self._configured_trigger()
@@ -136,6 +137,16 @@ class GentlStream:
         except CameraUnavailable as error:
             _logger.warning("while closing: %s", error)
 
+    def _set(self, config: GenicamCamera) -> None:
+        """Set what the file says: first what says of what a region is one, then the region."""
+        features = dict(with_trigger(config, self._has))
+        if config.region is not None or config.binning is not None:
+            before = {name: features.pop(name) for name in BEFORE_REGION if name in features}
+            set_features(self._node_map, before)
+            set_picture(self._node_map, config)
+        set_features(self._node_map, features)
+        check_picture(self._node_map, config)
+
     def _has(self, name: str) -> bool:
         return find_node(self._node_map, name) is not None
 
@@ -151,6 +162,7 @@ class GentlStream:
         pixel_format = read(self._node_map, "PixelFormat")
         check_supported(str(pixel_format))
         width_px, height_px = read(self._node_map, "Width"), read(self._node_map, "Height")
+        line_bytes(str(pixel_format), width_px)  # refused now, not with the first part
         return FrameLayout(width_px=width_px, height_px=height_px, pixel_format=pixel_format)
 
     def _configured_trigger(self) -> TriggerMode:

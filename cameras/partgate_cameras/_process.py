@@ -11,7 +11,7 @@ from partgate_cameras._child_process import ChildProcess
 from partgate_cameras._errors import CameraError, CameraUnavailable, NoFrameYet
 from partgate_cameras._frame import Frame, StrayFrame
 from partgate_cameras._keeper import Keeper
-from partgate_cameras._make import first_frame, resume_camera
+from partgate_cameras._make import first_frame, is_device, resume_camera
 from partgate_cameras._order import MakeCamera, Order
 from partgate_cameras._patience import Patience
 from partgate_cameras._requests import Answer, Requests
@@ -53,7 +53,7 @@ class ProcessCamera:
         """
         self.camera_id = config.camera_id
         self._config, self._make = config, make
-        self._is_device = isinstance(config, GenicamCamera)
+        self._is_device = is_device(config)
         self._patience = patience or (DEVICE_PATIENCE if self._is_device else FILE_PATIENCE)
         self._next_frame = first_frame(config, start_at)
         self._deaths = 0  # while grabbing the next frame
@@ -206,6 +206,7 @@ class ProcessCamera:
             received_at=datetime.fromisoformat(message.received_at),
             arrived_s=message.arrived_s,
             lost_before=message.lost_before,
+            measures=wire.measures_of(message),
         )
 
     # What the keeper asks, in its thread.
@@ -242,7 +243,7 @@ class ProcessCamera:
                 config=self._config,
                 make=self._make,
                 next_frame=self._next_frame,
-                frozen_after=self._config.frozen_after if isinstance(self._config, GenicamCamera) else 0,
+                frozen_after=getattr(self._config, "frozen_after", 0) if self._is_device else 0,
                 shape=self._shape,
                 one_size=self._is_device,
                 retry_every_s=patience.retry_every_s if again else None,

@@ -11,6 +11,10 @@ from partgate_cameras._errors import CameraUnavailable, FrameTimeout
 from partgate_cameras._ring import RingReader
 from partgate_station import PartgateError
 
+# A part whose deadline is over when its turn comes asks all the same, so that it has its own frame. That no
+# frame came in such a time says nothing about the camera.
+HOPELESS_S = 0.002
+
 State = Literal["starting", "ready", "lost", "closed"]
 
 
@@ -54,6 +58,7 @@ class Requests:
         self._deadlines_s: dict[int, float] = {}  # by number of the request, of those in work
         self._answers: dict[int, Answer] = {}  # at most one: a late one is not kept
         self._waiting_for: int | None = None
+        self._hopeless: set[int] = set()
         self._number = 0
         self._released = 0
         self.exhausted = False
@@ -96,6 +101,8 @@ class Requests:
             self._number += 1
             number = self._waiting_for = self._number
             self._deadlines_s[number] = deadline_s = time.monotonic() + timeout_s
+            if timeout_s <= HOPELESS_S:
+                self._hopeless.add(number)
             # Within the lock, so that the request cannot go to a process that is already given up.
             request = wire.Grab(number=number, deadline_s=deadline_s, released=self._released, kind=kind)
             self._sender.send(request)
@@ -149,6 +156,13 @@ class Requests:
                 self._released = max(self._released, number)
             return in_time
 
+    def was_hopeless(self, number: int) -> bool:
+        """Return, once, whether a request had no time in which a frame could have come."""
+        with self._changed:
+            hopeless = number in self._hopeless
+            self._hopeless.discard(number)
+            return hopeless
+
     def late_by_s(self) -> float:
         """Return by how much the oldest request in work is over its deadline; below 0 while it is not."""
         with self._changed:
@@ -167,6 +181,7 @@ class Requests:
             self._state, self._sender = "lost", None
             in_work = bool(self._deadlines_s)
             self._deadlines_s.clear()
+            self._hopeless.clear()
             self._released = self._number  # the next process has a ring of its own
             self._changed.notify_all()
             return in_work

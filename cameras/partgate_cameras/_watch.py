@@ -111,13 +111,14 @@ class Watch:
 
     def _answer(self, message: wire.Delivered | wire.NotDelivered) -> Loss | None:
         self._ears.answered(message)
+        hopeless = self._requests.was_hopeless(message.number)
         in_time = self._requests.answered(Answer(message=message, ring=self._ring), late=self._ears.late)
         if isinstance(message, wire.Delivered):
             self._misses = 0
             if not in_time:
                 _logger.warning("%s: frame %d came too late for its part", self._what, message.frame_id)
             return None
-        if message.error == IDLE:
+        if message.error == IDLE or (hopeless and message.error in NO_FRAME):
             return None
         if message.error == GONE:
             return Loss(why=message.text, grace_s=self._patience.turn_s)

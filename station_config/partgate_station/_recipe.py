@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator
 
 from partgate_station._errors import ConfigError
+from partgate_station._image_reference import ImageReference
 from partgate_station._model import FileModel, Name
 from partgate_station._verdict import Thresholds, Verdict
 
@@ -101,6 +102,14 @@ class Recipe(RecipeSettings):
 
     product: Name
     thresholds: Thresholds
+
+    image_references: tuple[ImageReference, ...] = ()
+    """How the good images looked, all of them or by camera; empty: frames are held against nothing."""
+
+    def reference(self, camera_id: str) -> ImageReference | None:
+        """Return what a camera's frames are held against; None: nothing is known of how they should look."""
+        own = (one for one in self.image_references if one.camera_id == camera_id)
+        return next(own, next((one for one in self.image_references if one.camera_id is None), None))
 
     def gate_opens(self, verdict: Verdict) -> bool:
         """Return whether the reject gate lets a part with this verdict pass."""

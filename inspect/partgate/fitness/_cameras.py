@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from partgate.fitness._check import Check, note, ok, refused
 from partgate_cameras import Camera, CameraError, Frame, FrameTimeout, ProcessCamera, survey_images
 from partgate_station import Camera as CameraConfig
-from partgate_station import FolderCamera, GenicamCamera, PartgateError
+from partgate_station import FolderCamera, GenicamCamera, PartgateError, VideoCamera
 
 GRAB_S = 5.0  # a camera of 5 Mpx on GigE with a long exposure takes tenths
 
@@ -40,7 +40,7 @@ def look_at_camera(
     except FrameTimeout as error:
         return _no_frame(name, config, error), None
     except CameraError as error:
-        return refused(name, error, "partgate cameras list shows what is there"), None
+        return refused(name, error, _advice(config)), None
     except PartgateError as error:
         return refused(name, error), None
     return ok(name, f"{images}{frame_text(frame)} in {grab_ms:.0f} ms"), Seen(frame=frame, grab_ms=grab_ms)
@@ -50,6 +50,12 @@ def frame_text(frame: Frame) -> str:
     """Return a frame's size and kind, such as `1280×1024 grey`."""
     height_px, width_px = frame.image.shape[:2]
     return f"{width_px}×{height_px} {'grey' if frame.image.ndim == GREY_DIMENSIONS else 'colour'}"
+
+
+def _advice(config: CameraConfig) -> str:
+    if isinstance(config, VideoCamera):
+        return "look at source, network, name and password"
+    return "partgate cameras list shows what is there"
 
 
 def _images(config: CameraConfig) -> str:

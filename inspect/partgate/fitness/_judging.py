@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from partgate.fitness._cameras import Seen
 from partgate.fitness._check import Check, about, note, ok, unfit
+from partgate.fitness._images import images
 from partgate.records import Active, Database, Home, Keys, Proofs, active
 from partgate.records import Recipe as RecipeRow
 from partgate_engines import (
@@ -87,6 +88,7 @@ def judging(
     deadline_ms = found.recipe.deadline_ms
     yield ok("product", f"'{config.product}', recipe version {version}, deadline {deadline_ms} ms")
     yield from _regions(found.recipe, config, seen)
+    yield from images(found.recipe, config.image_health, seen)
     with about("model"):
         bundle = Bundle.open(home.bundles_path / found.model_id, trusted=Keys(home).trusted())
     yield ok("model", f"{bundle.id[:12]}, signed by '{bundle.signer}'")

@@ -9,7 +9,15 @@ from datetime import UTC, datetime
 import numpy as np
 import pytest
 
-from partgate_cameras import CameraError, CameraUnavailable, FeatureError, Frame, FrameFrozen, FrameTimeout
+from partgate_cameras import (
+    CameraError,
+    CameraUnavailable,
+    FeatureError,
+    Frame,
+    FrameBlank,
+    FrameFrozen,
+    FrameTimeout,
+)
 from partgate_cameras import _messages as wire
 from partgate_cameras._frame_checks import FrameChecks
 from partgate_cameras._requests import Answer, Requests
@@ -216,6 +224,23 @@ def test_so_many_equal_frames_are_frozen_until_one_differs(frozen_after: int) ->
         with pytest.raises(FrameFrozen):
             checks.check(frame(number, dark), dark)
     checks.check(frame(99, dark + 1), dark)
+
+
+@pytest.mark.parametrize("level", [0, 17, 255])
+@pytest.mark.parametrize("shape", [(40, 50), (40, 50, 3)])
+def test_b21_a_frame_of_one_level_shows_nothing(level: int, shape: tuple[int, ...]) -> None:
+    checks = FrameChecks("top", frozen_after=3, shape=None, one_size=True, refuse_blank=True)
+    blank = np.full(shape, level, np.uint8)
+    with pytest.raises(FrameBlank, match=f"camera top: frame 7: every pixel is {level}[ ,]"):
+        checks.check(frame(7, blank), None)
+    seen = blank.copy()
+    seen[20, 31] ^= 1  # between the samples
+    checks.check(frame(8, seen), blank)
+
+
+def test_a_drawn_or_stored_picture_may_be_of_one_level() -> None:
+    checks = FrameChecks("top", frozen_after=0, shape=None, one_size=False)
+    checks.check(frame(1, np.zeros((8, 8), np.uint8)), None)
 
 
 def test_never_is_never() -> None:

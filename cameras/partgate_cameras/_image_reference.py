@@ -1,0 +1,161 @@
+"""Holding frames against the images that their product was learned from."""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from partgate_cameras._image_measures import (
+    SKETCH_PX,
+    ImageMeasures,
+    measure_image,
+    sketch_from_text,
+    sketch_pitch_px,
+    sketch_to_text,
+)
+from partgate_cameras._image_position import moved_by, spectrum, stretched
+from partgate_station import ImageReference, PositionReference, Span
+
+FEWEST_IMAGES = 5  # fewer do not say how far good images differ
+AGREE_WITHIN = 0.1  # of the shorter side: images that lie farther apart do not show the same place
+
+# The least that is left beyond what was seen, where the good images hardly differ.
+LEAST_BRIGHTNESS = 0.1  # of the darkest: a lamp that warms up
+LEAST_LEVELS = 5.0
+LEAST_FOCUS = 1.5  # a factor: a lens out of focus by a little makes it half or less
+LEAST_POSITION = 0.02  # of the shorter side
+
+MeasureName = Literal["brightness", "focus", "position"]
+MEASURES: tuple[MeasureName, ...] = ("brightness", "focus", "position")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """One measure of a frame, and what it may be."""
+
+    name: MeasureName
+    value: float
+    low: float
+    high: float
+
+    @property
+    def is_outside(self) -> bool:
+        """Whether it may not be so."""
+        return not self.low <= self.value <= self.high
+
+    def __str__(self) -> str:
+        if self.name == "position":
+            return f"position is {self.value:.0f} px off, at most {self.high:.0f} is allowed"
+        return f"{self.name} is {self.value:.3g}, {self.low:.3g} to {self.high:.3g} is allowed"
+
+
+def learn_reference(images: Iterable[NDArray[np.uint8]]) -> ImageReference | None:
+    """Return how good images look; None where there are too few to say how they differ.
+
+    Args:
+        images: (h, w) or (h, w, 3) uint8 each; of one camera, or it is only known what they share.
+    """
+    measures = [measure_image(image) for image in images]
+    if len(measures) < FEWEST_IMAGES:
+        return None
+    return ImageReference(
+        images=len(measures),
+        brightness=_span([one.brightness for one in measures]),
+        focus=_span([one.focus for one in measures]),
+        position=_common_place(measures),
+    )
+
+
+def _span(values: Sequence[float]) -> Span:
+    return Span(low=round(min(values), 6), high=round(max(values), 6))
+
+
+def _common_place(measures: Sequence[ImageMeasures]) -> PositionReference | None:
+    """Return the sketch that the images share; each is held against that of the others, not its own."""
+    first, sizes = measures[0], {(one.width_px, one.height_px) for one in measures}
+    alike = [_evened(one.sketch) for one in measures if one.sketch is not None]
+    if len(sizes) > 1 or len(alike) < len(measures):
+        return None
+    total = np.sum(alike, axis=0)
+    moves = [moved_by(spectrum(one), spectrum(total - one)) for one in alike]
+    farthest_px = max((math.inf if moved is None else _distance_px(moved, first)) for moved in moves)
+    if farthest_px > AGREE_WITHIN * min(first.width_px, first.height_px):
+        return None
+    return PositionReference(
+        sketch=sketch_to_text(stretched(total)),
+        width_px=first.width_px,
+        height_px=first.height_px,
+        farthest_px=round(farthest_px, 3),
+    )
+
+
+def _evened(sketch: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """Return a sketch that weighs as much as any other, however bright it is."""
+    values = sketch.astype(np.float64) - sketch.mean()
+    evened: NDArray[np.float64] = values / max(float(values.std()), 1.0 / SKETCH_PX)
+    return evened
+
+
+def _distance_px(moved: tuple[float, float], frame: ImageMeasures) -> float:
+    down, right = moved
+    return math.hypot(down * sketch_pitch_px(frame.height_px), right * sketch_pitch_px(frame.width_px))
+
+
+class ReferenceCheck:
+    """Holds one camera's frames against a reference. For one thread.
+
+    Args:
+        reference: None: frames are measured, and nothing is said of them.
+        margin: how far beyond what was seen among the good images a frame may go, in multiples of how
+            far they differ from each other (and of a least difference, where they hardly do).
+        names: which measures count.
+    """
+
+    def __init__(
+        self, reference: ImageReference | None, *, margin: float, names: Sequence[MeasureName] = MEASURES
+    ) -> None:
+        self._position = None if reference is None else reference.position
+        self._spectrum = None if self._position is None else spectrum(sketch_from_text(self._position.sketch))
+        allowed = {} if reference is None else _allowed(reference, margin)
+        self._allowed = {name: span for name, span in allowed.items() if name in names}
+
+    def position_px(self, measures: ImageMeasures) -> float | None:
+        """Return how far a frame has moved against the reference; None where that is not known."""
+        place, sketch = self._position, measures.sketch
+        if place is None or self._spectrum is None or sketch is None:
+            return None
+        if (place.width_px, place.height_px) != (measures.width_px, measures.height_px):
+            return None
+        moved = moved_by(spectrum(sketch), self._spectrum)
+        return None if moved is None else _distance_px(moved, measures)
+
+    def readings(self, measures: ImageMeasures, position_px: float | None) -> tuple[Reading, ...]:
+        """Return each measure that can be told right from wrong, and what it may be."""
+        values: Mapping[MeasureName, float | None] = {
+            "brightness": measures.brightness,
+            "focus": measures.focus,
+            "position": position_px,
+        }
+        return tuple(
+            Reading(name=name, value=value, low=span[0], high=span[1])
+            for name, span in self._allowed.items()
+            if (value := values[name]) is not None
+        )
+
+
+def _allowed(reference: ImageReference, margin: float) -> dict[MeasureName, tuple[float, float]]:
+    bright, focus = reference.brightness, reference.focus
+    levels = margin * max(bright.high - bright.low, LEAST_BRIGHTNESS * bright.low, LEAST_LEVELS)
+    factor = max(focus.high / focus.low if focus.low else 1.0, LEAST_FOCUS) ** margin
+    allowed: dict[MeasureName, tuple[float, float]] = {
+        "brightness": (bright.low - levels, bright.high + levels),
+        "focus": (focus.low / factor, focus.high * factor),
+    }
+    if reference.position is not None:
+        place = reference.position
+        least_px = LEAST_POSITION * min(place.width_px, place.height_px)
+        allowed["position"] = (0.0, place.farthest_px + margin * max(place.farthest_px, least_px))
+    return allowed

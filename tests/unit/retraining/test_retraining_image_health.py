@@ -1,0 +1,110 @@
+"""What is known of how good images look, and which parts nothing is learned from."""
+
+import contextlib
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from partgate.records import (
+    ClosedPart,
+    Database,
+    Home,
+    ImageStore,
+    OpenPart,
+    RecordedFrame,
+    Recorder,
+    SuspectParts,
+    flag_suspects,
+)
+from partgate.retraining import collected_images
+from partgate.retraining._image_health import UnfitParts, learn_references
+from partgate_engines.anomaly import GoodImage
+from partgate_station import Verdict
+
+NOW = datetime(2026, 11, 1, tzinfo=UTC)
+CHANCE = np.random.default_rng(0)
+
+
+def image(level: int) -> "np.ndarray[tuple[int, int], np.dtype[np.uint8]]":
+    return CHANCE.integers(level - 10, level + 10, (70, 70)).astype(np.uint8)
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    return Home.open(tmp_path / "home")
+
+
+@pytest.fixture
+def database(home: Home) -> Iterator[Database]:
+    with contextlib.closing(Database.open(home)) as database:
+        yield database
+
+
+def collect(home: Home, database: Database, levels: dict[str, int], parts: int = 6) -> None:
+    """Have a station collect parts whose cameras see as bright as said."""
+    with contextlib.closing(Recorder(database, ImageStore(home), station_id="one", keep="all")) as recorder:
+        for number in range(1, parts + 1):
+            part = OpenPart(trigger_id=number, triggered_at=NOW)
+            recorder.open_part(part).result(timeout=10)
+            frames = tuple(
+                RecordedFrame(camera_id=camera, frame_id=number, received_at=NOW, image=image(level))
+                for camera, level in levels.items()
+            )
+            recorder.close_part(
+                ClosedPart(
+                    part_id=part.part_id, verdict=Verdict.UNDECIDED, reason="NO_RECIPE: none", frames=frames
+                )
+            )
+
+
+def test_each_camera_of_a_station_has_a_reference_of_its_own(home: Home, database: Database) -> None:
+    collect(home, database, {"top": 200, "side": 60})
+    with database.read() as session:
+        good = collected_images(session, ImageStore(home), "one")
+        found = {one.camera_id: one for one in learn_references(session, good)}
+    assert set(found) == {"top", "side"}
+    assert found["top"].images == found["side"].images == 6
+    assert 190 < found["top"].brightness.low <= found["top"].brightness.high < 210
+    assert 50 < found["side"].brightness.low <= found["side"].brightness.high < 70
+
+
+def test_a_part_of_which_a_frame_was_left_out_mixes_no_cameras_up(home: Home, database: Database) -> None:
+    collect(home, database, {"top": 200, "side": 60})
+    with database.read() as session:
+        good = collected_images(session, ImageStore(home), "one")[1:]
+        (found,) = learn_references(session, good)
+    assert (found.camera_id, found.images) == (None, 11)
+
+
+def test_one_camera_and_files_have_one_reference_for_all(home: Home, database: Database) -> None:
+    collect(home, database, {"top": 100})
+    with database.read() as session:
+        good = collected_images(session, ImageStore(home), "one")
+        (of_station,) = learn_references(session, good)
+        files = [GoodImage(pixels=image(100), origin=f"{number}.png") for number in range(5)]
+        (of_files,) = learn_references(session, files)
+        (of_both,) = learn_references(session, [*good, *files])
+        assert learn_references(session, files[:4]) == ()
+    assert [one.camera_id for one in (of_station, of_files, of_both)] == [None] * 3
+    assert of_both.images == 11
+
+
+def suspect(first: int, last: int, why: str) -> SuspectParts:
+    return SuspectParts(
+        station_id="one", first_trigger_id=first, last_trigger_id=last, model_id=None, runtime=None, why=why
+    )
+
+
+def test_parts_of_an_alarm_and_those_that_led_to_it_are_unfit(database: Database) -> None:
+    for found in (suspect(4, 6, "IMAGE_HEALTH: dark"), suspect(20, 30, "golden 1: the score is 3")):
+        database.write(lambda session, found=found: flag_suspects(session, found)).result(timeout=10)  # type: ignore[misc]
+    with database.read() as session:
+        unfit = UnfitParts(session)
+    assert unfit.holds("one", 99, "IMAGE_HEALTH: camera top: brightness is 3")
+    assert not unfit.holds("one", 99, "CAMERA_TIMEOUT: none came")
+    assert not unfit.holds("one", 99, None)
+    assert [number for number in range(1, 40) if unfit.holds("one", number, None)] == [4, 5, 6]
+    assert not unfit.holds("two", 5, None)
