@@ -10,7 +10,7 @@ COMPILE := $(UV) pip compile -q --universal --python-version 3.11 --generate-has
 	pyproject.toml
 ARGS ?=
 
-.PHONY: help demo test test-gpu check bench bench-gpu clean lock browser
+.PHONY: help demo test test-gpu check bench bench-gpu soak clean lock browser
 
 help:  ## Say what each target does.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
@@ -30,6 +30,9 @@ check: $(VENV)/installed  ## Lint, types, layers, and the commands the documents
 
 bench: $(VENV)/installed  ## Speed and accuracy, measured side by side; writes bench.json.
 	$(BIN)/python -m benchmarks $(ARGS)
+
+soak: $(VENV)/installed  ## A station among random faults, 10 minutes. HOURS=8 or MINUTES=2, ARGS="--seed 3"
+	$(BIN)/python -m benchmarks.soak $(if $(HOURS),--hours $(HOURS)) $(if $(MINUTES),--minutes $(MINUTES)) $(ARGS)
 
 test-gpu: $(VENV)/installed  ## What needs an NVIDIA GPU; fails where there is none.
 	$(BIN)/pytest tests/gpu $(ARGS)

@@ -1,5 +1,6 @@
 """What a station is and what a product adds to it: models of files, and the errors people see."""
 
+from partgate_station._camera_region import CameraRegion
 from partgate_station._errors import (
     AlreadyRunning,
     CannotWrite,
@@ -9,6 +10,7 @@ from partgate_station._errors import (
     PartgateError,
     Unavailable,
 )
+from partgate_station._image_reference import ImageReference, PositionReference, Span
 from partgate_station._load import load_recipe, load_station
 from partgate_station._model import check_name
 from partgate_station._recipe import Recipe, RecipeSettings, Region
@@ -21,18 +23,24 @@ from partgate_station._station import (
     FolderCamera,
     GenicamCamera,
     Health,
+    ImageHealth,
     IntervalTrigger,
     OpenVino,
+    Output,
     Records,
+    SimulatedOutput,
     StationConfig,
     Trigger,
     VirtualCamera,
+    WithoutOutput,
 )
 from partgate_station._verdict import Thresholds, Verdict
+from partgate_station._video import VideoCamera
 
 __all__ = [
     "AlreadyRunning",
     "Camera",
+    "CameraRegion",
     "CameraTrigger",
     "CannotWrite",
     "ConfigError",
@@ -43,20 +51,28 @@ __all__ = [
     "FolderCamera",
     "GenicamCamera",
     "Health",
+    "ImageHealth",
+    "ImageReference",
     "IntervalTrigger",
     "MissingInput",
     "OpenVino",
+    "Output",
     "PartgateError",
+    "PositionReference",
     "Recipe",
     "RecipeSettings",
     "Records",
     "Region",
+    "SimulatedOutput",
+    "Span",
     "StationConfig",
     "Thresholds",
     "Trigger",
     "Unavailable",
     "Verdict",
+    "VideoCamera",
     "VirtualCamera",
+    "WithoutOutput",
     "check_name",
     "load_recipe",
     "load_station",

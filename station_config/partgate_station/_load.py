@@ -5,7 +5,7 @@ import json
 import os
 import re
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,18 +13,23 @@ from pydantic import BaseModel, ValidationError
 
 from partgate_station._errors import ConfigError, MissingInput
 from partgate_station._recipe import RecipeSettings
+from partgate_station._secrets import masked
 from partgate_station._station import (
     SCHEMA_VERSION,
+    Camera,
     CameraTrigger,
     ContinuousTrigger,
     DigitalInputTrigger,
     FolderCamera,
     GenicamCamera,
     IntervalTrigger,
+    SimulatedOutput,
     StationConfig,
     VirtualCamera,
+    WithoutOutput,
 )
 from partgate_station._trigger_check import trigger_problems
+from partgate_station._video import VideoCamera
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -36,6 +41,9 @@ _BRANCHES: Mapping[str, type[BaseModel]] = {
     "folder": FolderCamera,
     "genicam": GenicamCamera,
     "interval": IntervalTrigger,
+    "none": WithoutOutput,
+    "simulator": SimulatedOutput,
+    "video": VideoCamera,
     "virtual": VirtualCamera,
 }
 
@@ -54,7 +62,7 @@ def load_station(path: Path) -> StationConfig:
     document = _parse(path, StationConfig)
     _check_schema(path, document)
     station = _validate(path, document, StationConfig)
-    station = _with_absolute_folders(station, path.parent)
+    station = _with_absolute_paths(station, path.parent)
     problems = [*_same_camera_twice(station), *_unusable_folders(station), *trigger_problems(station)]
     if problems:
         raise ConfigError([f"{path.name}: {problem}" for problem in problems])
@@ -131,8 +139,13 @@ def _validate(path: Path, document: Mapping[str, Any], model: type[M]) -> M:
     try:
         return model.model_validate_json(json.dumps(document, default=str))
     except ValidationError as error:
-        problems = [f"{path.name}: {_in_words(item, model)}" for item in error.errors()]
+        problems = [f"{path.name}: {_in_words(item, model)}" for item in error.errors() if not _follows(item)]
         raise ConfigError(problems) from error
+
+
+def _follows(error: Any) -> bool:
+    """Return whether an error only follows from others: a list is too short without its wrong entries."""
+    return bool(error["type"] == "too_short" and len(error["input"]) > error["ctx"]["actual_length"])
 
 
 def _in_words(error: Any, model: type[BaseModel]) -> str:
@@ -164,7 +177,7 @@ def _dotted(loc: Sequence[str | int]) -> str:
     for before, here in zip((None, *loc), loc, strict=False):
         if isinstance(here, int):
             text += f"[{here}]"
-        elif here in _BRANCHES and (isinstance(before, int) or before == "trigger"):
+        elif here in _BRANCHES and (isinstance(before, int) or before in {"trigger", "output"}):
             continue  # a union's branch stands in pydantic's location, not in the file
         else:
             text += f".{here}" if text else here
@@ -172,7 +185,7 @@ def _dotted(loc: Sequence[str | int]) -> str:
 
 
 def _shown(value: object) -> str:
-    return json.dumps(value, default=str, ensure_ascii=False)
+    return masked(json.dumps(value, default=str, ensure_ascii=False))
 
 
 def _known_keys(loc: Sequence[str | int], model: type[BaseModel]) -> list[str]:
@@ -195,14 +208,21 @@ def _did_you_mean(key: str, known: Sequence[str]) -> str:
     return f" (did you mean {close[0]}?)" if close else f" (known here: {', '.join(known)})"
 
 
-def _with_absolute_folders(station: StationConfig, base: Path) -> StationConfig:
-    cameras = tuple(
-        camera.model_copy(update={"folder": (base / camera.folder.expanduser()).resolve()})
-        if isinstance(camera, FolderCamera)
-        else camera
-        for camera in station.cameras
-    )
+def _with_absolute_paths(station: StationConfig, base: Path) -> StationConfig:
+    cameras = tuple(camera.model_copy(update=_absolute(camera, base)) for camera in station.cameras)
     return station.model_copy(update={"cameras": cameras})
+
+
+def _absolute(camera: Camera, base: Path) -> dict[str, Any]:
+    """Return a camera's settings that are paths, counted from the file's folder."""
+    if isinstance(camera, FolderCamera):
+        return {"folder": (base / camera.folder.expanduser()).resolve()}
+    paths: dict[str, Any] = {}
+    if isinstance(camera, VideoCamera) and not camera.is_live:
+        paths["source"] = str((base / Path(camera.source).expanduser()).resolve())
+    if isinstance(camera, VideoCamera) and camera.password_file is not None:
+        paths["password_file"] = (base / camera.password_file.expanduser()).resolve()
+    return paths
 
 
 def _same_camera_twice(station: StationConfig) -> list[str]:
@@ -216,7 +236,7 @@ def _same_camera_twice(station: StationConfig) -> list[str]:
 
 
 def _unusable_folders(station: StationConfig) -> list[str]:
-    problems = []
+    problems = [*_unusable_files(station)]
     for number, camera in enumerate(station.cameras):
         if not isinstance(camera, FolderCamera):
             continue
@@ -228,3 +248,17 @@ def _unusable_folders(station: StationConfig) -> list[str]:
         elif not os.access(folder, os.R_OK | os.X_OK):
             problems.append(f"{where}: {folder} cannot be read: permission to read and enter it is missing")
     return problems
+
+
+def _unusable_files(station: StationConfig) -> Iterator[str]:
+    for number, camera in enumerate(station.cameras):
+        if not isinstance(camera, VideoCamera):
+            continue
+        files = {} if camera.is_live else {"source": Path(camera.source)}
+        if camera.password_file is not None:
+            files["password_file"] = camera.password_file
+        for name, file in files.items():
+            if not file.is_file():
+                yield f"cameras[{number}].{name}: {file} is {'a folder' if file.is_dir() else 'not there'}"
+            elif not os.access(file, os.R_OK):
+                yield f"cameras[{number}].{name}: {file} cannot be read: permission to read it is missing"

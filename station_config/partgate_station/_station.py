@@ -5,7 +5,9 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from partgate_station._camera_region import CameraRegion
 from partgate_station._model import FileModel, Name
+from partgate_station._video import VideoCamera
 
 SCHEMA_VERSION = 1
 
@@ -30,6 +32,14 @@ class GenicamCamera(FileModel):
 
     features: dict[str, FeatureValue] = Field(default_factory=dict)
     """GenICam features by name, set in this order and read back."""
+
+    region: CameraRegion | None = None
+    """The part of the sensor that is read out, set in the camera: the rest costs neither time nor cable.
+    Without it, what the camera is set to."""
+
+    binning: int | None = Field(default=None, ge=1, le=16)
+    """So many pixels of the sensor, across and down, become one, set in the camera; 1: each by itself.
+    Without it, what the camera is set to."""
 
     frozen_after: int = Field(default=3, ge=0, le=1000)
     """So many frames in a row with the same bytes, and the camera is taken for frozen: the part is
@@ -67,6 +77,16 @@ class GenicamCamera(FileModel):
             raise ValueError(f"latest_ms ({self.latest_ms:g}) is before earliest_ms ({self.earliest_ms:g})")
         return self
 
+    @model_validator(mode="after")
+    def _picture_chosen_once(self) -> Self:
+        own = {"region": ("Width", "Height", "OffsetX", "OffsetY"),
+               "binning": ("BinningHorizontal", "BinningVertical")}  # fmt: skip
+        for setting, features in own.items():
+            twice = [name for name in features if name in self.features]
+            if getattr(self, setting) is not None and twice:
+                raise ValueError(f"give {setting} or features.{twice[0]}, not both")
+        return self
+
     @field_validator("frozen_after")
     @classmethod
     def _more_than_one(cls, frames: int) -> int:
@@ -93,6 +113,9 @@ class FolderCamera(FileModel):
     repeat: bool = False
     """Begin again after the last image; otherwise the station stops there."""
 
+    region: CameraRegion | None = None
+    """What is cut from every image."""
+
 
 class VirtualCamera(FileModel):
     """A drawn line: parts cut from a photograph of a texture, some with a defect drawn on."""
@@ -110,8 +133,17 @@ class VirtualCamera(FileModel):
     defect_rate: float = Field(default=0.1, ge=0, le=1)
     """The share of parts that get a defect."""
 
+    light_fails_at: int | None = Field(default=None, ge=0)
+    """The number of the part at which the light fails, to see what the station does."""
 
-Camera = Annotated[GenicamCamera | FolderCamera | VirtualCamera, Field(discriminator="kind")]
+    region: CameraRegion | None = None
+    """What is cut from every part's frame."""
+
+    light_fails_for: int = Field(default=20, ge=1, le=1_000_000)
+    """After so many parts it is back."""
+
+
+Camera = Annotated[GenicamCamera | FolderCamera | VideoCamera | VirtualCamera, Field(discriminator="kind")]
 
 
 class IntervalTrigger(FileModel):
@@ -182,6 +214,34 @@ class OpenVino(FileModel):
     """Cores to judge with at most. Without it, all that the station may use."""
 
 
+class ImageHealth(FileModel):
+    """When frames that do not look as those the product was learned from are a station alarm.
+
+    While there is one, parts are UNDECIDED: a lamp that fails is no reason to reject good parts one by one.
+    """
+
+    watch: tuple[Literal["brightness", "focus", "position"], ...] = ("brightness", "focus", "position")
+    """Which measures count. Empty: all are measured, and none raises an alarm."""
+
+    margin: float = Field(default=1.0, gt=0, le=100)
+    """How far a measure may lie beyond what was seen among the good images, in multiples of how far they
+    differ from each other; of a tenth of the light, half as sharp, or 2 % of the frame, where they hardly
+    differ."""
+
+    trip_frames: int = Field(default=3, ge=1, le=1000)
+    """So many of a camera's last `of_frames` frames outside are an alarm."""
+
+    of_frames: int = Field(default=5, ge=1, le=1000)
+    resume_frames: int = Field(default=5, ge=1, le=1000)
+    """So many of its frames inside, one after the other, end the alarm."""
+
+    @model_validator(mode="after")
+    def _can_trip(self) -> Self:
+        if self.trip_frames > self.of_frames:
+            raise ValueError(f"trip_frames ({self.trip_frames}) is more than of_frames ({self.of_frames})")
+        return self
+
+
 class Health(FileModel):
     """Where programs that watch the station ask how it is: `/live`, `/ready` and `/metrics`."""
 
@@ -191,6 +251,46 @@ class Health(FileModel):
     host: str = Field(default="127.0.0.1", min_length=1)
     """The address to listen on; 0.0.0.0 for all the machine has. Whoever reaches it may read: there is no
     password, and nothing can be changed."""
+
+
+class SimulatedOutput(FileModel):
+    """A gate in this program: verdicts are sent and confirmed as for a real one, and no part is moved."""
+
+    kind: Literal["simulator"]
+
+    confirm_ms: float = Field(default=100, ge=1, le=10_000)
+    """For so long a signal may take to be confirmed. One that is not leaves the gate shut whatever the
+    verdict; the part's row says so, and the station is not ready until the gate has answered again."""
+
+    resend_ms: float = Field(default=20, ge=1, le=10_000)
+    """Without a confirmation for so long, the signal is sent again, the same."""
+
+    latency_ms: float = Field(default=0, ge=0, le=10_000)
+    """What the gate takes to answer."""
+
+    loss: float = Field(default=0, ge=0, le=1)
+    """The share of messages that get lost, on either way."""
+
+    stuck_after: int | None = Field(default=None, ge=1)
+    """The gate answers nothing any more after so many parts. Without it, it never hangs."""
+
+    seed: int = Field(default=0, ge=0)
+    """Of what gets lost."""
+
+    @model_validator(mode="after")
+    def _sent_again_in_time(self) -> Self:
+        if self.resend_ms > self.confirm_ms:
+            raise ValueError(f"resend_ms ({self.resend_ms:g}) is more than confirm_ms ({self.confirm_ms:g})")
+        return self
+
+
+class WithoutOutput(FileModel):
+    """No gate: verdicts are recorded and shown, nothing is moved and nobody confirms."""
+
+    kind: Literal["none"]
+
+
+Output = Annotated[SimulatedOutput | WithoutOutput, Field(discriminator="kind")]
 
 
 class StationConfig(FileModel):
@@ -212,7 +312,9 @@ class StationConfig(FileModel):
 
     trigger: Trigger = ContinuousTrigger(kind="continuous")
     cameras: tuple[Camera, ...] = Field(min_length=1)
+    output: Output = WithoutOutput(kind="none")
     records: Records = Records()
+    image_health: ImageHealth = ImageHealth()
     health: Health | None = None
     """None: nobody can ask."""
 

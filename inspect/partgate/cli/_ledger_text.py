@@ -35,9 +35,16 @@ def orphan_line(orphans: int) -> str:
     return f"orphan frames: {orphans}"
 
 
+def unconfirmed_line(parts: int) -> str:
+    """Return one line that says of how many parts the gate did not confirm the verdict."""
+    return f"signals not confirmed: {parts} (the gate stayed shut for these parts)"
+
+
 def suspect_line(parts: "SuspectParts") -> str:
     """Return one line that says which parts are suspect, and why."""
+    images = parts.why.startswith("IMAGE_HEALTH:")
+    cause = "their images led to an alarm" if images else "the model was wrong of a golden frame after them"
     return (
         f"suspect: station '{parts.station_id}', triggers {parts.first_trigger_id} to"
-        f" {parts.last_trigger_id}: the model was wrong of a golden frame after them ({parts.why})"
+        f" {parts.last_trigger_id}: {cause} ({parts.why})"
     )

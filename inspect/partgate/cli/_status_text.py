@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 GIB = 1 << 30
 SHORT = 12  # digits of a model's id
 SCARCE_SHARE = 0.1
+IMAGE_HEALTH = "IMAGE_HEALTH: "
 _STYLES = {
     Verdict.ACCEPT: "green",
     Verdict.REVIEW: "yellow",
@@ -67,6 +68,7 @@ def _station_json(now: StationNow) -> dict[str, Any]:
         "today": {verdict.value.lower(): parts for verdict, parts in doing.today.items()}
         | {"open": doing.today_open},
         "last_part": _last_json(last, doing.at) if last else None,
+        "image_health_alarm": _image_alarm(now),
         "parts_last_minute": doing.parts_last_minute,
         "undecided_last_hour": dict(doing.undecided_last_hour),
     }
@@ -105,12 +107,23 @@ def _station_lines(now: StationNow) -> Iterator[Text]:
         if doing.active_model_id and doing.active_model_id != last.model_id:
             yield _line("in force", f"model {doing.active_model_id[:SHORT]}, not yet taken up", "yellow")
         yield _last_line(last, doing.at)
+    if (alarm := _image_alarm(now)) is not None:
+        yield _line("ALARM", f"{alarm}; parts are UNDECIDED: look at light, lens and mount", "bold red")
     yield _line("pace", f"{doing.parts_last_minute} parts in the last minute")
     yield _line("today", _today(doing))
     yield _in_all(doing.in_all, running=now.holder is not None)
     if doing.undecided_last_hour:
         reasons = ", ".join(f"{code} {parts}" for code, parts in doing.undecided_last_hour.items())
         yield _line("undecided", f"in the last hour: {reasons}", "magenta")
+
+
+def _image_alarm(now: StationNow) -> str | None:
+    """Return why a running station decides nothing because of its images; None while it does, or is down.
+
+    While there is such an alarm it is the reason of every part, so the last one tells.
+    """
+    reason = "" if now.holder is None else now.activity.last_reason or ""
+    return reason.removeprefix(IMAGE_HEALTH) if reason.startswith(IMAGE_HEALTH) else None
 
 
 def _in_all(balance: "Balance", *, running: bool) -> Text:

@@ -6,7 +6,13 @@ from typing import Annotated
 import typer
 
 from partgate.cli._app import DEFAULT_HOME, HomeOption, JsonFlag, app
-from partgate.cli._ledger_text import balance_json, balance_line, orphan_line, suspect_line
+from partgate.cli._ledger_text import (
+    balance_json,
+    balance_line,
+    orphan_line,
+    suspect_line,
+    unconfirmed_line,
+)
 from partgate.cli._output import out, print_json
 
 
@@ -20,11 +26,12 @@ def ledger(
 
     `open` counts parts without a verdict: while a station runs it may be 1, afterwards it is 0.
     `orphan frames` counts the frames that were given to no part: late, unasked for, or not certainly one's.
+    `signals not confirmed` counts the parts whose verdict the gate did not confirm: it stayed shut for them.
     `suspect` names the parts that a model judged before it was found to answer wrongly.
     """
     import contextlib
 
-    from partgate.records import Database, Home, balance, count_orphans, suspects
+    from partgate.records import Database, Home, balance, count_orphans, count_unconfirmed, suspects
 
     with (
         contextlib.closing(Database.open(Home.open(home, create=False))) as database,
@@ -33,12 +40,16 @@ def ledger(
         result = balance(session, station)
         flagged = suspects(session, station)
         orphans = count_orphans(session, station)
+        unconfirmed = count_unconfirmed(session, station)
     if as_json:
         suspect = [asdict(parts) for parts in flagged]
-        print_json({**balance_json(result), "suspect": suspect, "orphan_frames": orphans})
+        others = {"suspect": suspect, "orphan_frames": orphans, "unconfirmed_signals": unconfirmed}
+        print_json({**balance_json(result), **others})
     else:
         out.print(balance_line(result))
         out.print(orphan_line(orphans))
+        if unconfirmed:
+            out.print(unconfirmed_line(unconfirmed))
         for parts in flagged:
             out.print(suspect_line(parts), markup=False)
     if not result.balanced:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from partgate.line._judge import Judge
 from partgate.line._part import Decision, Reason
 from partgate_cameras import CameraError, Frame, FrameTimeout, ImageError
-from partgate_engines import DeviceFailed
+from partgate_engines import DeviceFailed, PartNotLocated
 from partgate_station import ConfigError, PartgateError, Region, Verdict
 
 log = structlog.get_logger(__name__)
@@ -54,9 +54,18 @@ def judge_frames(judge: Judge | None, frames: Sequence[Frame]) -> tuple[tuple[Ju
     )
     errors = [score for score in scores if isinstance(score, PartgateError)]
     if errors:
-        code = Reason.REGION_MISFIT if isinstance(errors[0], ConfigError) else Reason.MODEL_FAULT
-        return judged, Decision.undecided(code, str(errors[0]))
+        return judged, Decision.undecided(_reason(errors[0]), str(errors[0]))
     return judged, decide(judge, [frame.score for frame in judged if frame.score is not None])
+
+
+def _reason(error: PartgateError) -> Reason:
+    match error:
+        case ConfigError():
+            return Reason.REGION_MISFIT
+        case PartNotLocated():
+            return Reason.NOT_LOCATED
+        case _:
+            return Reason.MODEL_FAULT
 
 
 def with_maps(

@@ -15,8 +15,10 @@ from concurrent.futures import Future
 import structlog
 from structlog.contextvars import bound_contextvars
 
+from partgate.line._confirmations import Confirmations, OnConfirmed
 from partgate.line._decide import JudgedFrame, camera_decision, judge_frames, with_maps
 from partgate.line._finders import FrameFinder, finder_of
+from partgate.line._image_health import ImageHealthWatch
 from partgate.line._judge import Judge, Judges
 from partgate.line._outputs import Output
 from partgate.line._part import Decision, Outcome, Reason, Trigger
@@ -49,9 +51,11 @@ class Line:
         output: Output,
         product: str | None,
         watch: GoldenWatch | None = None,
+        image_health: ImageHealthWatch | None = None,
         on_stray: Callable[[StrayFrame], None] = lambda stray: None,
         on_stage: OnStage = lambda stage, took_s: None,
         on_turn: Callable[[], None] = lambda: None,
+        on_confirmed: OnConfirmed = lambda confirmation: None,
     ) -> None:
         """Assemble a line.
 
@@ -63,15 +67,19 @@ class Line:
             output: where its verdict goes.
             product: of the parts; None where images are collected.
             watch: asks golden frames between parts; None never does.
+            image_health: measures every frame, and says while none may be decided on; None never does.
             on_stray: told of every frame that is given to no part; must not wait.
             on_stage: told of every stage of every part.
             on_turn: called at the start, after every part and now and then while none is there: who is not
                 called any more knows that the loop stands still.
+            on_confirmed: told what became of each signal, by a thread of its own.
         """
         self._cameras = tuple(finder_of(camera) for camera in cameras)
         self._triggers, self._judges, self._on_stray = triggers, judges, on_stray
         self._recorder, self._output, self._product, self._watch = recorder, output, product, watch
+        self._image_health = image_health
         self._on_stage, self._on_turn = on_stage, on_turn
+        self._confirmations = Confirmations(recorder.close_part, on_confirmed=on_confirmed)
 
     def run(
         self,
@@ -82,9 +90,17 @@ class Line:
     ) -> int:
         """Judge parts until `stop` is set, `parts` are done, or a folder camera has no more images.
 
+        What became of every signal is known when this returns.
+
         Returns:
             How many parts were judged.
         """
+        try:
+            return self._run(stop, parts, on_outcome)
+        finally:
+            self._confirmations.finish()
+
+    def _run(self, stop: threading.Event, parts: int | None, on_outcome: Callable[[Outcome], None]) -> int:
         if isinstance(self._triggers, IdleSource):
             self._triggers.on_idle(self._between_parts)
         first = self._recorder.next_trigger_id()
@@ -151,7 +167,7 @@ class Line:
         if trigger.refused is None:
             frames, error = self._frames(trigger, deadline_s)
             clock.passed(Stage.FRAMES)
-            judged = self._judge(judge, frames, error)
+            judged = self._judge(judge, trigger, frames, error)
             clock.passed(Stage.JUDGED)
             return judged
         for camera in self._cameras:
@@ -159,13 +175,21 @@ class Line:
         return (), Decision(verdict=Verdict.UNDECIDED, reason=trigger.refused)
 
     def _judge(
-        self, judge: Judge | None, frames: Sequence[Frame], error: CameraError | ImageError | None
+        self,
+        judge: Judge | None,
+        trigger: Trigger,
+        frames: Sequence[Frame],
+        error: CameraError | ImageError | None,
     ) -> tuple[tuple[JudgedFrame, ...], Decision]:
+        watch = self._image_health
+        unfit = None if watch is None else watch.observe(judge, frames, trigger.trigger_id)
+        unjudged = tuple(JudgedFrame(frame=frame) for frame in frames)
         if error is not None:
-            return tuple(JudgedFrame(frame=frame) for frame in frames), camera_decision(error)
+            return unjudged, camera_decision(error)
         if self._watch is not None and (why := self._watch.why) is not None:
-            unjudged = tuple(JudgedFrame(frame=frame) for frame in frames)
             return unjudged, Decision.undecided(Reason.MODEL_SUSPECT, why)
+        if unfit is not None:
+            return unjudged, Decision.undecided(Reason.IMAGE_HEALTH, unfit)
         return judge_frames(judge, frames)
 
     def _frames(
@@ -189,12 +213,12 @@ class Line:
     def _finish(
         self, outcome: Outcome, judge: Judge | None, frames: Sequence[JudgedFrame], clock: StageClock
     ) -> Outcome:
-        self._output.signal(outcome)
+        signalled = self._output.signal(outcome)
         clock.passed(Stage.SIGNALLED)
         try:
             frames = with_maps(judge, frames, outcome.decision.verdict)
         finally:
-            self._recorder.close_part(_closed(outcome, frames))
+            self._confirmations.hand_over(_closed(outcome, frames), signalled)
         return outcome
 
 

@@ -4,10 +4,12 @@ import threading
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from partgate.line._outputs import Confirmation
 from partgate.line._part import Outcome
 from partgate.line._readiness import Readiness
 from partgate.line._stages import Stage
 from partgate.line._watched import Watched
+from partgate.records import SignalState
 from partgate_cameras import StrayFrame
 from partgate_station import Verdict
 
@@ -22,7 +24,8 @@ STAGE_BUCKETS_S = (0.0001, 0.0005, 0.001, 0.0025, *BUCKETS_S)
 class StationMetrics:
     """What is counted of one station, in a registry of its own.
 
-    `done`, `staged` and `strayed` are the loop's and take microseconds; `text` may be called by any thread.
+    `done`, `staged` and `strayed` are the loop's and take microseconds; `confirmed` and `text` may be called
+    by any thread.
     """
 
     def __init__(self, station_id: str) -> None:
@@ -57,9 +60,23 @@ class StationMetrics:
             ("station", "camera", "reason"),
             registry=self._registry,
         )
+        signals = Counter(
+            "partgate_signals_total",
+            "Verdicts sent to the gate, by whether it confirmed them in time.",
+            ("station", "state"),
+            registry=self._registry,
+        )
+        self._confirmed = Histogram(
+            "partgate_signal_confirmed_seconds",
+            "From a verdict leaving the station to its confirmation.",
+            tuple(station),
+            buckets=STAGE_BUCKETS_S,
+            registry=self._registry,
+        ).labels(**station)
         self._station_id = station_id
         # From the start all are there at 0: a rate needs a first value.
         self._stages = {stage: stages.labels(**station, stage=stage.value) for stage in Stage}
+        self._signals = {state: signals.labels(**station, state=state.value) for state in SignalState}
         for verdict in (Verdict.ACCEPT, Verdict.REVIEW, Verdict.REJECT):
             self._parts.labels(**station, verdict=verdict.value, reason="")
 
@@ -77,6 +94,12 @@ class StationMetrics:
     def staged(self, stage: Stage, took_s: float) -> None:
         """Count a stage."""
         self._stages[stage].observe(took_s)
+
+    def confirmed(self, confirmation: Confirmation) -> None:
+        """Count what became of a signal."""
+        self._signals[confirmation.state].inc()
+        if confirmation.state is SignalState.CONFIRMED:
+            self._confirmed.observe(confirmation.took_ms / 1000)
 
     def strayed(self, stray: StrayFrame) -> None:
         """Count a frame that was given to no part."""
@@ -106,6 +129,7 @@ class _Asked:
         """Yield the figures of this moment."""
         yield from self._states()
         yield from self._cameras()
+        yield from self._images()
         yield from self._records()
         yield self._model()
 
@@ -141,6 +165,35 @@ class _Asked:
             lost.add_metric((self._station_id, camera.camera_id), camera.lost_frames)
         yield restarts
         yield lost
+
+    def _images(self) -> "Iterator[Metric]":
+        from prometheus_client.core import GaugeMetricFamily
+
+        labels = ("station", "camera")
+        said = {
+            "brightness": "Mean grey level of the last frame, 0 to 255.",
+            "focus": "Sharpness of the last frame: compare only on the same product.",
+            "position_px": "How far the last frame had moved, where that is known.",
+            "alarm": "1 while frames do not look as learned: parts are UNDECIDED.",
+        }
+        families = {
+            name: GaugeMetricFamily(f"partgate_image_{name}", says, labels=labels)
+            for name, says in said.items()
+        }
+        allowed = GaugeMetricFamily(
+            "partgate_image_allowed", "What a measure may be.", labels=(*labels, "measure", "bound")
+        )
+        for health in self._watched.camera_health:
+            names = (self._station_id, health.camera_id)
+            families["brightness"].add_metric(names, health.brightness)
+            families["focus"].add_metric(names, health.focus)
+            families["alarm"].add_metric(names, float(health.alarm is not None))
+            if health.position_px is not None:
+                families["position_px"].add_metric(names, health.position_px)
+            for reading in health.readings:
+                allowed.add_metric((*names, reading.name, "low"), reading.low)
+                allowed.add_metric((*names, reading.name, "high"), reading.high)
+        yield from (*families.values(), allowed)
 
     def _records(self) -> "Iterator[Metric]":
         from prometheus_client.core import CounterMetricFamily

@@ -1,15 +1,42 @@
-"""Where the verdict leaves the station."""
+"""Where the verdict leaves the station, and how it is known that it arrived."""
 
+from concurrent.futures import Future
+from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 from partgate.line._part import Outcome
+from partgate.records import SignalState
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Confirmation:
+    """What became of a signal."""
+
+    state: SignalState
+    took_ms: float
+    """From the first sending to the confirmation, or to giving up."""
+
+    sends: int
+    """How often it was sent."""
 
 
 class Output(Protocol):
-    """The reject gate, or what stands for it."""
+    """The reject gate, or what stands for it: shut for a part unless it confirmed that it may open."""
 
-    def signal(self, outcome: Outcome) -> None:
-        """Tell the gate what to do with this part. Called once per part, in order of triggers."""
+    def ready(self, *, parts_may_come: bool) -> None:
+        """Show whether parts may come. Told again and again; must not wait; for any thread."""
+        ...
+
+    def signal(self, outcome: Outcome) -> Future[Confirmation] | None:
+        """Tell the gate what to do with this part, without waiting. Called once per part, in order.
+
+        Returns:
+            What becomes of it, within a bounded time and never as an error; None where nobody confirms.
+        """
+        ...
+
+    def close(self) -> None:
+        """Say that parts must not come any more, and let go: the gate shuts by itself."""
         ...
 
 
@@ -26,5 +53,13 @@ class CheckedOutput(Output, Protocol):
 class NoOutput:
     """A station without a gate: verdicts are recorded and shown, nothing is moved."""
 
-    def signal(self, outcome: Outcome) -> None:
+    def ready(self, *, parts_may_come: bool) -> None:
+        """Do nothing."""
+
+    def signal(self, outcome: Outcome) -> Future[Confirmation] | None:
+        """Do nothing."""
+        del outcome
+        return None
+
+    def close(self) -> None:
         """Do nothing."""

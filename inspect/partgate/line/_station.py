@@ -13,11 +13,12 @@ import structlog
 from partgate._recorder_start import StartedProcess
 from partgate.line._health_pages import health_pages
 from partgate.line._health_server import HealthServer
+from partgate.line._image_health import ImageHealthWatch
 from partgate.line._judge import ActiveJudges, NoJudge, load_judge
 from partgate.line._loop import Line
+from partgate.line._make_output import output_of
 from partgate.line._metrics import StationMetrics
 from partgate.line._notify import Notify
-from partgate.line._outputs import NoOutput
 from partgate.line._part import Outcome
 from partgate.line._supervision import Supervision
 from partgate.line._watch import GoldenWatch
@@ -102,6 +103,7 @@ def _run_line(
 ) -> int:
     with contextlib.ExitStack() as stack:
         supervision = stack.enter_context(_supervising(config))
+        output = stack.enter_context(output_of(config))
         recorder = stack.enter_context(recording)
         cameras = stack.enter_context(_cameras(config, start_at=recorder.next_trigger_id() - 1))
         judges = stack.enter_context(_judging(config, home, database))
@@ -115,14 +117,20 @@ def _run_line(
             flag=lambda found: _flag(database, found),
             reload=judges.reload,
         )
+        image_health = ImageHealthWatch(
+            config.image_health,
+            station_id=config.station_id,
+            flag=lambda found: _flag(database, found),
+        )
         watched = Watched(
             product=config.product,
             cameras=cameras,
             recorder=recorder,
             judges=judges,
             golden=golden,
-            output=NoOutput(),
+            output=output,
             home_path=home.path,
+            image_health=image_health,
         )
         record_orphan = stack.enter_context(_orphans(config, home, database))
         line = Line(
@@ -130,15 +138,17 @@ def _run_line(
             triggers=wiring.triggers,
             judges=judges,
             recorder=recorder,
-            output=watched.output,
+            output=output,
             product=config.product,
             watch=golden,
+            image_health=image_health,
             on_stray=_both(record_orphan, supervision.strayed),
             on_stage=supervision.staged,
             on_turn=supervision.turned,
+            on_confirmed=supervision.confirmed,
         )
         stack.callback(supervision.stopping)
-        supervision.watch(watched)
+        supervision.watch(watched, stop)
         return line.run(stop, parts=parts, on_outcome=_both(supervision.done, on_outcome))
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Self
 import structlog
 
 from partgate.line._notify import Notify
+from partgate.line._outputs import Confirmation
 from partgate.line._part import Outcome
 from partgate.line._pulse import Pulse
 from partgate.line._readiness import NOT_YET, Readiness
@@ -49,16 +50,21 @@ class Supervision:
         self._pulse = Pulse(notify)
         self._watched: Watched | None = None
         self._readiness: Readiness | None = None
+        self._told_to_stop: threading.Event | None = None
         self._parts = 0
         self._told: str | None = None
+        self._is_ready = self._told_ready = False
         self._looking = threading.Lock()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"supervision-{station_id}", daemon=True)
         self._notify.status("starting: cameras, recorder and model")
 
-    def watch(self, watched: Watched) -> None:
-        """Begin to watch a station that is assembled; its first look is over when this returns."""
-        self._watched = watched
+    def watch(self, watched: Watched, told_to_stop: threading.Event | None = None) -> None:
+        """Begin to watch a station that is assembled; its first look is over when this returns.
+
+        Once it is told to stop it is not ready: the part in work is finished, and none may come after it.
+        """
+        self._watched, self._told_to_stop = watched, told_to_stop
         checks = watched.checks() | {"loop": self._loop_problem}
         self._readiness = Readiness(checks, station_id=self._station_id)
         if self.metrics is not None:
@@ -75,6 +81,7 @@ class Supervision:
             self._thread.join(JOIN_S)
         if self._readiness is not None:
             self._readiness.withdraw("the station is stopping")
+            self._show(is_ready=False)
         self._notify.stopping()
         self._notify.status(f"stopping: {self._parts} parts")
 
@@ -111,6 +118,11 @@ class Supervision:
         if self.metrics is not None:
             self.metrics.staged(stage, took_s)
 
+    def confirmed(self, confirmation: Confirmation) -> None:
+        """Count a signal; by the thread that waits for it."""
+        if self.metrics is not None:
+            self.metrics.confirmed(confirmation)
+
     def strayed(self, stray: StrayFrame) -> None:
         """Count a frame that was given to no part."""
         if self.metrics is not None:
@@ -144,8 +156,9 @@ class Supervision:
             }
             for proof in proofs
         ]
+        alarms = () if self._watched is None else self._watched.alarms
         return not missing, json.dumps(
-            {"ready": not missing, "why": "; ".join(missing) or None, "proofs": shown}
+            {"ready": not missing, "why": "; ".join(missing) or None, "proofs": shown, "alarms": alarms}
         )
 
     def _within_s(self) -> float:
@@ -160,8 +173,23 @@ class Supervision:
     def _look(self) -> None:
         """Ask for every proof; say READY, once, when all of them stand."""
         with self._looking:
-            if self._readiness is not None and self._readiness.look() and not self._pulse.is_started:
+            if self._readiness is None:
+                return
+            self._is_ready = is_ready = self._readiness_of_now(self._readiness)
+            self._show(is_ready=is_ready)
+            if is_ready and not self._pulse.is_started:
                 self._pulse.is_started = self._notify.ready()
+
+    def _readiness_of_now(self, readiness: Readiness) -> bool:
+        if self._told_to_stop is None or not self._told_to_stop.is_set():
+            return readiness.look()
+        readiness.withdraw("the station was told to stop")
+        return False
+
+    def _show(self, *, is_ready: bool) -> None:
+        """Have the gate's controller know whether parts may come, and that somebody looks after that."""
+        if self._watched is not None:
+            self._watched.output.ready(parts_may_come=is_ready)
 
     # In the thread.
 
@@ -169,7 +197,8 @@ class Supervision:
         turns = 0
         while not self._stop.wait(TURN_S):
             self._safely(self._look)
-            if turns % STATUS_EVERY_TURNS == 0:
+            # An outage may be over before the next regular sentence: a change is told at once.
+            if turns % STATUS_EVERY_TURNS == 0 or self._told_ready != self._is_ready:
                 self._safely(self._tell_status)
             turns += 1
 
@@ -185,8 +214,10 @@ class Supervision:
     def _tell_status(self) -> None:
         if self._readiness is None or self._watched is None or self._stop.is_set():
             return
+        self._told_ready = self._is_ready
         why_not = self._readiness.why_not
-        state = "ready" if why_not is None else f"NOT READY: {why_not}"
+        alarms = "".join(f", ALARM: {alarm}" for alarm in self._watched.alarms)
+        state = ("ready" if why_not is None else f"NOT READY: {why_not}") + alarms
         sentence = f"{self._watched.product or 'collecting images'}, {self._parts} parts, {state}"
         if sentence != self._told:
             self._told = sentence

@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Protocol
 
+from partgate.line._image_health import CameraHealth, ImageHealthWatch
 from partgate.line._judge import Judge
 from partgate.line._outputs import CheckedOutput, Output
 from partgate.line._readiness import Check
@@ -73,6 +74,18 @@ class Watched:
     golden: GoldenWatch
     output: Output
     home_path: Path
+    image_health: ImageHealthWatch | None = None
+    """None: frames are not measured."""
+
+    @property
+    def camera_health(self) -> tuple[CameraHealth, ...]:
+        """What was measured of the last frame of every camera."""
+        return () if self.image_health is None else self.image_health.cameras
+
+    @property
+    def alarms(self) -> tuple[str, ...]:
+        """What a person has to put right while the station runs on; each a sentence."""
+        return () if self.image_health is None else self.image_health.alarms
 
     def free_bytes(self) -> int:
         """Return how much room the disk of the home has.

@@ -19,6 +19,7 @@ from partgate_station import (
     GenicamCamera,
     IntervalTrigger,
     StationConfig,
+    VideoCamera,
 )
 
 
@@ -75,11 +76,11 @@ def trigger_source(config: StationConfig, cameras: Sequence[ProcessCamera]) -> T
 def _finder(settings: CameraConfig, camera: ProcessCamera, triggers: TriggerSource) -> FrameFinder:
     if isinstance(triggers, CameraTriggers) and triggers.camera_id == settings.camera_id:
         return triggers
-    if not isinstance(settings, GenicamCamera):
+    if not isinstance(settings, GenicamCamera | VideoCamera):
         return GrabbedFrames(camera)
     earliest_s = settings.earliest_ms / 1000
     latest_s = None if settings.latest_ms is None else settings.latest_ms / 1000
-    if not settings.is_line_triggered:
+    if isinstance(settings, VideoCamera) or not settings.is_line_triggered:
         return GrabbedFrames(camera, earliest_s=earliest_s, latest_s=latest_s)
     if latest_s is None or not isinstance(triggers, CameraTriggers | DigitalInput):
         raise ConfigError(

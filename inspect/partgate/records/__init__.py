@@ -2,7 +2,7 @@
 
 from partgate.records import audit
 from partgate.records._activity import Activity, ActivityReader, LastPart, activity, station_names
-from partgate.records._balance import Balance, balance
+from partgate.records._balance import Balance, balance, count_unconfirmed
 from partgate.records._database import Database
 from partgate.records._errors import (
     ConstraintViolated,
@@ -58,6 +58,7 @@ from partgate.records._tables import (
     Part,
     Recipe,
     Review,
+    SignalState,
     SnapshotImage,
     Station,
     User,
@@ -105,6 +106,7 @@ __all__ = [
     "RecordingFailed",
     "RegistryError",
     "Review",
+    "SignalState",
     "SnapshotImage",
     "SqliteAffected",
     "Station",
@@ -130,6 +132,7 @@ __all__ = [
     "audit",
     "balance",
     "count_orphans",
+    "count_unconfirmed",
     "file_system_of",
     "flag_suspects",
     "latest_recipe",

@@ -49,6 +49,9 @@ class Activity:
 
     today_open: int
     last: LastPart | None
+    last_reason: str | None
+    """Why the newest part that is closed is UNDECIDED; None where it was decided on."""
+
     parts_last_minute: int
     undecided_last_hour: Mapping[str, int]
     """Parts by the reason's code, the most frequent first."""
@@ -93,6 +96,7 @@ class ActivityReader:
             today={verdict: today[verdict] for verdict in Verdict},
             today_open=today[None],
             last=last,
+            last_reason=_last_reason(session, self._station_id),
             parts_last_minute=_parts(session, self._station_id, at - MINUTE),
             undecided_last_hour=_reasons(session, self._station_id, at - HOUR),
             active_model_id=in_force.model_id if in_force else None,
@@ -165,6 +169,15 @@ def _reasons(session: Session, station_id: str, since: datetime) -> dict[str, in
     for reason, parts in session.exec(statement):
         codes[(reason or "").partition(":")[0]] += parts
     return dict(codes.most_common())
+
+
+def _last_reason(session: Session, station_id: str) -> str | None:
+    statement = (
+        select(Part.reason)
+        .where(Part.station_id == station_id, col(Part.closed_at).is_not(None))
+        .order_by(col(Part.trigger_id).desc())
+    )
+    return session.exec(statement.limit(1)).first()
 
 
 def _last(session: Session, station_id: str) -> LastPart | None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from sqlalchemy import ColumnElement, func, select
 from sqlmodel import Session, col
 
-from partgate.records._tables import Part
+from partgate.records._tables import Part, SignalState
 from partgate_station import Verdict
 
 
@@ -38,6 +38,14 @@ def balance(session: Session, station_id: str | None = None) -> Balance:
     counts = {name: sum(row[name] for row in per_station) for name in names}
     closed = counts["accept"] + counts["review"] + counts["reject"] + counts["undecided"]
     return Balance(**counts, balanced=counts["triggers"] == closed)
+
+
+def count_unconfirmed(session: Session, station_id: str | None = None) -> int:
+    """Return how many closed parts' signals were not confirmed, of one station or of all."""
+    statement = select(_count(col(Part.signal_state) == SignalState.UNCONFIRMED))
+    if station_id is not None:
+        statement = statement.where(col(Part.station_id) == station_id)
+    return session.connection().scalar(statement) or 0
 
 
 def _count(condition: ColumnElement[bool]) -> ColumnElement[int]:

@@ -100,6 +100,11 @@ class Home:
         """What came of golden frames on this machine. May be deleted at any time: it is found again."""
         return self.path / "parity"
 
+    @property
+    def reports_path(self) -> Path:
+        """One folder per learned model, with the page that shows what learning saw."""
+        return self.path / "reports"
+
     def is_made(self) -> bool:
         """Return whether anything was ever kept here.
 

@@ -15,6 +15,7 @@ from sqlmodel import Session, col
 from partgate.records._database import Database
 from partgate.records._errors import StoreError
 from partgate.records._images import ImageStore
+from partgate.records._parts import storable
 from partgate.records._registry import add_station
 from partgate.records._tables import ImageState, OrphanFrame, new_id
 
@@ -51,7 +52,7 @@ def insert_orphan(session: Session, station_id: str, orphan: RecordedOrphan, sha
             "station_id": station_id,
             "camera_id": orphan.camera_id,
             "frame_id": orphan.frame_id,
-            "camera_timestamp_ns": orphan.camera_timestamp_ns,
+            "camera_timestamp_ns": storable(orphan.camera_timestamp_ns),
             "received_at": orphan.received_at,
             "reason": orphan.reason,
             "height_px": None if shape is None else shape[0],

@@ -13,9 +13,10 @@ from sqlalchemy import bindparam, func, select, update
 from sqlalchemy.dialects.sqlite import insert
 from sqlmodel import Session, col
 
-from partgate.records._tables import Frame, ImageState, Part, new_id, utc_now
+from partgate.records._tables import Frame, ImageState, Part, SignalState, new_id, utc_now
 from partgate_station import Verdict
 
+LARGEST_INTEGER = 2**63 - 1
 INTERRUPTED = "INTERRUPTED: the station ended before this part was closed"
 
 
@@ -60,6 +61,8 @@ class ClosedPart:
     """Why it is UNDECIDED, as `CODE: sentence`; needed then."""
     score: float | None = None
     latency_ms: float | None = None
+    signal_state: SignalState | None = None
+    """None where nobody confirms."""
     frames: tuple[RecordedFrame, ...] = ()
 
     def __post_init__(self) -> None:
@@ -181,8 +184,14 @@ def _verdict_row(part: ClosedPart, closed_at: datetime) -> dict[str, Any]:
         "reason": part.reason,
         "score": part.score,
         "latency_ms": part.latency_ms,
+        "signal_state": part.signal_state,
         "closed_at": closed_at,
     }
+
+
+def storable(ticks_ns: int | None) -> int | None:
+    """Return a camera's time as a row can hold it: of a clock that is beyond 63 bits nothing is known."""
+    return ticks_ns if ticks_ns is None or abs(ticks_ns) <= LARGEST_INTEGER else None
 
 
 def _frame_row(part_id: uuid.UUID, frame: RecordedFrame, stored: StoredFrame) -> dict[str, Any]:
@@ -192,7 +201,7 @@ def _frame_row(part_id: uuid.UUID, frame: RecordedFrame, stored: StoredFrame) ->
         "part_id": part_id,
         "camera_id": frame.camera_id,
         "frame_id": frame.frame_id,
-        "camera_timestamp_ns": frame.camera_timestamp_ns,
+        "camera_timestamp_ns": storable(frame.camera_timestamp_ns),
         "received_at": frame.received_at,
         "height_px": height_px,
         "width_px": width_px,

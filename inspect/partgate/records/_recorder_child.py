@@ -71,7 +71,7 @@ def _order(link: "Link") -> dict[str, str] | None:
 
 
 def _record(link: "Link", *, home: str, station_id: str, keep: str) -> None:
-    place = Home(path=Path(home))
+    place = Home(path=Path(os.fsdecode(bytes.fromhex(home))))  # its name need not be text
     with place.lock(recorder_lock(station_id), timeout_s=LOCK_TIMEOUT_S), Database(place) as database:
         writer = PartWriter(database, ImageStore(place), station_id=station_id, keep=cast("Keep", keep))
         link.send("ready")

@@ -1,5 +1,6 @@
 """One life of the recorder's process, as the line sees it: started, spoken to, ended for certain."""
 
+import os
 import select
 import socket
 from collections.abc import Sequence
@@ -41,7 +42,8 @@ class RecorderLife:
         self._poll = select.poll()
         self.pid = self._process.pid
         try:
-            self.send(wire.encode("begin", home=str(home.path), station_id=station_id, keep=keep))
+            place = os.fsencode(home.path).hex()  # a path need not be text
+            self.send(wire.encode("begin", home=place, station_id=station_id, keep=keep))
         except LifeEnded:
             self._process.end()
             raise

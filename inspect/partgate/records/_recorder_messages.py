@@ -17,6 +17,7 @@ import numpy as np
 
 from partgate.records._frame_memory import FrameMemoryReader, Place
 from partgate.records._parts import ClosedPart, OpenPart, RecordedFrame
+from partgate.records._tables import SignalState
 from partgate_station import Verdict
 
 MAX_BYTES = 128 * 1024
@@ -72,6 +73,7 @@ def closed_fields(part: ClosedPart, places: Sequence[Place] | None) -> dict[str,
         "reason": part.reason,
         "score": part.score,
         "latency_ms": part.latency_ms,
+        "signal_state": part.signal_state,
         "frames": [
             _frame_fields(frame, None if places is None else places[number])
             for number, frame in enumerate(part.frames)
@@ -122,6 +124,7 @@ def _closed(fields: Mapping[str, Any], memory: FrameMemoryReader | None) -> Clos
         reason=fields["reason"],
         score=fields["score"],
         latency_ms=fields["latency_ms"],
+        signal_state=None if fields["signal_state"] is None else SignalState(fields["signal_state"]),
         frames=tuple(_frame(frame, memory) for frame in fields["frames"]),
     )
 

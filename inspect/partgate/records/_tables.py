@@ -105,6 +105,14 @@ class _Text(TypeDecorator[StrEnum]):
         return None if value is None else self.kind(value)
 
 
+class SignalState(StrEnum):
+    """Whether who works the gate has said that a part's verdict arrived."""
+
+    CONFIRMED = "CONFIRMED"
+    UNCONFIRMED = "UNCONFIRMED"
+    """Not in time, or never: the gate stayed shut, whatever the verdict."""
+
+
 class Base(SQLModel):
     """Common metadata for all tables."""
 
@@ -204,6 +212,7 @@ class Part(Base, table=True):
         CheckConstraint("verdict IN ('ACCEPT', 'REVIEW', 'REJECT', 'UNDECIDED')", name="verdict"),
         CheckConstraint("(verdict IS NULL) = (closed_at IS NULL)", name="closed_with_verdict"),
         CheckConstraint("verdict <> 'UNDECIDED' OR reason IS NOT NULL", name="undecided_says_why"),
+        CheckConstraint("signal_state IN ('CONFIRMED', 'UNCONFIRMED')", name="signal_state"),
         Index("ix_part_verdict_triggered_at", "verdict", "triggered_at"),
     )
 
@@ -224,6 +233,10 @@ class Part(Base, table=True):
     latency_ms: float | None = None
     """From the trigger to the reject signal, on the monotonic clock."""
     closed_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    signal_state: SignalState | None = Field(
+        default=None, sa_column=Column(_Text(SignalState), nullable=True)
+    )
+    """None where nobody confirms: a station without an output, or a part that was never signalled."""
 
 
 class Frame(Base, table=True):

@@ -61,6 +61,7 @@ class PartView:
     reason: str | None
     score: float | None
     latency_ms: float | None
+    signal_state: str | None
     recipe_version: int | None
     limits: Limits | None
     frames: tuple[FrameView, ...] = ()
@@ -84,6 +85,7 @@ def part_view(session: Session, part_id: uuid.UUID) -> PartView | None:
             col(Part.reason),
             col(Part.score),
             col(Part.latency_ms),
+            text_of(Part.signal_state),
             col(Recipe.version).label("recipe_version"),
             col(Recipe.content).label("content"),
         )

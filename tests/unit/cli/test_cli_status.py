@@ -73,6 +73,29 @@ def test_a_station_that_runs_with_a_part_in_work(home: Home, capsys: pytest.Capt
     assert "1 open: NOT BALANCED" in text, "nobody works on it"
 
 
+def go_dark(session: Session) -> None:
+    now = datetime.now(UTC)
+    why = "IMAGE_HEALTH: camera top: brightness is 3.1, 91.4 to 133 is allowed"
+    session.add(Part(station_id="line1", trigger_id=4, triggered_at=now, verdict=Verdict.UNDECIDED,
+                     reason=why, closed_at=now))  # fmt: skip
+    session.add(Part(station_id="line1", trigger_id=5, triggered_at=now))  # in work
+
+
+def test_f10_a_camera_whose_light_has_failed_is_an_alarm(
+    home: Home, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with Database.open(home) as database:
+        database.write(go_dark).result(timeout=10)
+    with home.lock("station-line1"):
+        text = in_process("status", home=home.path, capsys=capsys).stdout
+        said = json.loads(in_process("status", "--json", home=home.path, capsys=capsys).stdout)
+    alarm = "camera top: brightness is 3.1, 91.4 to 133 is allowed"
+    assert f"ALARM     {alarm}; parts are UNDECIDED" in text
+    assert said["stations"][0]["image_health_alarm"] == alarm
+    text = in_process("status", home=home.path, capsys=capsys).stdout
+    assert "ALARM" not in text, "a station that is down has none"
+
+
 def test_a_station_that_has_just_started_for_the_first_time(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

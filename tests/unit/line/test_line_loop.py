@@ -18,6 +18,7 @@ from sqlmodel import select
 from one_by_one import OneByOne
 from partgate.line._judge import Judge, NoJudge
 from partgate.line._loop import Line
+from partgate.line._outputs import NoOutput
 from partgate.line._part import Outcome
 from partgate.line._triggers import Continuous
 from partgate.records import (
@@ -102,7 +103,7 @@ class OneJudge:
 
 
 @dataclass
-class RememberingOutput:
+class RememberingOutput(NoOutput):
     signalled: list[Outcome] = field(default_factory=list)
 
     def signal(self, outcome: Outcome) -> None:

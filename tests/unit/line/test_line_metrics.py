@@ -8,9 +8,11 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from partgate.line._metrics import StationMetrics
+from partgate.line._outputs import Confirmation
 from partgate.line._part import Decision, Outcome, Reason
 from partgate.line._readiness import Readiness
 from partgate.line._stages import Stage, StageClock
+from partgate.records import SignalState
 from partgate_cameras import StrayFrame
 from partgate_station import Verdict
 from watched_station import FakeStation
@@ -65,6 +67,17 @@ def test_latency_is_in_seconds_and_in_its_bucket() -> None:
         4,
         5,
     ]
+
+
+def test_signals_are_counted_by_what_became_of_them() -> None:
+    metrics = StationMetrics("one")
+    for state, took_ms in ((SignalState.CONFIRMED, 2.0), (SignalState.UNCONFIRMED, 100.0)):
+        metrics.confirmed(Confirmation(state=state, took_ms=took_ms, sends=1))
+    found = read(metrics)
+    assert found["partgate_signals_total", "CONFIRMED"] == 1
+    assert found["partgate_signals_total", "UNCONFIRMED"] == 1
+    assert found["partgate_signal_confirmed_seconds_count",] == 1
+    assert found["partgate_signal_confirmed_seconds_sum",] == pytest.approx(0.002)
 
 
 def test_stages_add_up_to_the_whole() -> None:

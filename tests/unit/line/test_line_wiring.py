@@ -118,6 +118,14 @@ def test_frames_before_the_window_are_skipped_and_one_after_it_is_a_stray() -> N
     assert finder.take_strays() == ()
 
 
+def test_a_live_video_has_its_window() -> None:
+    live = {"kind": "video", "camera_id": "net", "source": "rtsp://h/x", "earliest_ms": 200, "latest_ms": 900}
+    station = config({"kind": "interval", "period_s": 1}, live)
+    (finder,) = wire(station, [ProcessCamera(camera) for camera in station.cameras]).finders
+    assert isinstance(finder, GrabbedFrames)
+    assert (finder._earliest_s, finder._latest_s) == (0.2, 0.9)
+
+
 def test_a_source_says_none_when_the_station_stops() -> None:
     stop = threading.Event()
     stop.set()

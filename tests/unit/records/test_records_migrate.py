@@ -27,13 +27,14 @@ from partgate.records import _migrate as migrate
 from partgate.records._sqlite import read_database, write_database
 
 PACKAGED = Path(partgate.records.__file__).parent / "migrations"
+NOW, NEXT = migrate.PACKAGED.head, migrate.PACKAGED.head + 1
 SECOND = """
 import os, signal
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0003"
-down_revision = "0002"
+revision = "{new:04}"
+down_revision = "{old:04}"
 
 def upgrade() -> None:
     with op.batch_alter_table("station") as table:
@@ -62,8 +63,8 @@ def used(home: Home) -> Home:
 def _second_schema(tmp_path: Path, end: str = "pass") -> migrate.Migrations:
     folder = tmp_path / "migrations"
     shutil.copytree(PACKAGED, folder, dirs_exist_ok=True)
-    (folder / "versions" / "0003_place.py").write_text(SECOND.format(end=end))
-    return migrate.Migrations(location=str(folder), head=3)
+    (folder / "versions" / f"{NEXT:04}_place.py").write_text(SECOND.format(end=end, old=NOW, new=NEXT))
+    return migrate.Migrations(location=str(folder), head=NEXT)
 
 
 def test_the_migrations_make_the_tables_exactly(used: Home) -> None:
@@ -85,10 +86,13 @@ def test_the_migrations_make_the_constraints_exactly(used: Home, tmp_path: Path)
 
 
 def _definitions(path: Path) -> dict[str, list[str]]:
-    """Return every table's and index's lines, in no order: constraints are written in any."""
+    """Return every table's and index's lines, in no order: constraints are written in any.
+
+    A table that was rebuilt has its name in quotes.
+    """
     rows = _query(path, "SELECT name, sql FROM sqlite_master WHERE type IN ('table', 'index')")
     return {
-        name: sorted(line.strip(" ,\t") for line in (sql or "").split("\n"))
+        name: sorted(line.strip(" ,\t") for line in (sql or "").replace('"', "").split("\n"))
         for name, sql in rows
         if "alembic_version" not in name
     }
@@ -193,19 +197,46 @@ def test_what_a_killed_first_start_left_is_no_obstacle(new_home: Home) -> None:
     assert sorted(path.name for path in new_home.path.glob("partgate.db*")) == ["partgate.db"]
 
 
+def test_rows_of_schema_2_are_kept_and_say_nothing_of_signals(new_home: Home, tmp_path: Path) -> None:
+    folder = tmp_path / "migrations"
+    shutil.copytree(PACKAGED, folder)
+    for later in [path for path in (folder / "versions").glob("[0-9]*.py") if path.name[:4] > "0002"]:
+        later.unlink()
+    migrate.prepare(new_home, migrate.Migrations(location=str(folder), head=2))
+    _query(new_home.database_path, "INSERT INTO station VALUES ('one', 'One', '2026-01-01')")
+    columns = "id, station_id, trigger_id, triggered_at, verdict, closed_at"
+    for number in (1, 2):
+        row = f"'{number:032}', 'one', {number}, '2026-01-01', 'ACCEPT', '2026-01-01'"
+        _query(new_home.database_path, f"INSERT INTO part ({columns}) VALUES ({row})")
+    frame = f"'f', '{1:032}', 'top', 1, '2026-01-01', 2, 2, 1, 'NOT_KEPT'"
+    names = "id, part_id, camera_id, frame_id, received_at, height_px, width_px, channels, image_state"
+    _query(new_home.database_path, f"INSERT INTO frame ({names}) VALUES ({frame})")
+    migrate.prepare(new_home)
+    found = _query(new_home.database_path, "SELECT trigger_id, verdict, signal_state FROM part ORDER BY 1")
+    assert found == [(1, "ACCEPT", None), (2, "ACCEPT", None)]
+    joined = "SELECT count(*) FROM frame JOIN part ON part.id = part_id"
+    assert _query(new_home.database_path, joined) == [(1,)]
+    assert _query(new_home.database_path, "PRAGMA foreign_key_check") == []
+    with pytest.raises(sqlite.IntegrityError, match="a closed part is never changed"):
+        _query(new_home.database_path, "UPDATE part SET signal_state = 'CONFIRMED'")
+    open_part = f"('{3:032}', 'one', 3, '2026-01-01', NULL, NULL, 'MAYBE')"
+    with pytest.raises(sqlite.IntegrityError, match="ck_part_signal_state"):
+        _query(new_home.database_path, f"INSERT INTO part ({columns}, signal_state) VALUES {open_part}")
+
+
 def test_an_older_schema_is_copied_and_brought_up(used: Home, tmp_path: Path) -> None:
     migrate.prepare(used, _second_schema(tmp_path))
     assert _query(used.database_path, "SELECT id, place FROM station") == [("one", "hall 1")]
-    assert _query(used.database_path, "PRAGMA user_version") == [(3,)]
-    (copy,) = used.path.glob("partgate.db.schema-2-*")
+    assert _query(used.database_path, "PRAGMA user_version") == [(NEXT,)]
+    (copy,) = used.path.glob(f"partgate.db.schema-{NOW}-*")
     assert _query(copy, "SELECT * FROM station WHERE id = 'one'") != []
-    assert _query(copy, "PRAGMA user_version") == [(2,)]
+    assert _query(copy, "PRAGMA user_version") == [(NOW,)]
 
 
 def test_a_failing_migration_changes_nothing(used: Home, tmp_path: Path) -> None:
     with pytest.raises(ZeroDivisionError):
         migrate.prepare(used, _second_schema(tmp_path, end="1 / 0"))
-    assert _query(used.database_path, "PRAGMA user_version") == [(2,)]
+    assert _query(used.database_path, "PRAGMA user_version") == [(NOW,)]
     with Database.open(used) as database, database.read() as session:
         assert session.get(Station, "one") is not None
 
@@ -214,15 +245,15 @@ def test_a_migration_killed_half_way_leaves_the_old_schema(used: Home, tmp_path:
     killed = _second_schema(tmp_path, end="os.kill(os.getpid(), signal.SIGKILL)")
     script = (
         "import sys; from pathlib import Path; from partgate.records import Home, _migrate\n"
-        "second = _migrate.Migrations(location=sys.argv[2], head=3)\n"
+        "second = _migrate.Migrations(location=sys.argv[2], head=int(sys.argv[3]))\n"
         "_migrate.prepare(Home.open(Path(sys.argv[1])), second)"
     )
     done = subprocess.run(
-        [sys.executable, "-c", script, str(used.path), killed.location], timeout=50, check=False
+        [sys.executable, "-c", script, str(used.path), killed.location, str(NEXT)], timeout=50, check=False
     )
     assert done.returncode == -signal.SIGKILL
     assert _query(used.database_path, "PRAGMA integrity_check") == [("ok",)]
-    assert _query(used.database_path, "PRAGMA user_version") == [(2,)]
+    assert _query(used.database_path, "PRAGMA user_version") == [(NOW,)]
     migrate.prepare(used, _second_schema(tmp_path))
     assert _query(used.database_path, "SELECT place FROM station") == [("hall 1",)]
 

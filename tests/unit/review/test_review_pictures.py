@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 from sqlmodel import select
 
-from partgate.records import Frame, ImageState
+from partgate.records import Frame, ImageState, SignalState
 from partgate.review._gauge import WIDTH, gauge
 from partgate.review._overlay import LONGEST_PX, Box, Placement, inspected_box, overlay
 from partgate.review._part_page import Limits, limits_in
@@ -152,6 +152,21 @@ def test_a_part_without_frames_and_one_with_several(reviewer: Any, line: Any) ->
     assert len({found[1] for found in images[:3] if found}) == 3
     assert "camera2" in pages[0]
     assert "none with this number" in pages[3]
+
+
+@pytest.mark.parametrize(
+    ("state", "sentence"),
+    [
+        (SignalState.CONFIRMED, "confirmed the signal"),
+        (SignalState.UNCONFIRMED, "did not confirm the signal"),
+    ],
+    ids=lambda value: str(value).split()[0],
+)
+def test_a_part_says_whether_the_gate_confirmed_it(
+    state: SignalState, sentence: str, reviewer: Any, line: Any
+) -> None:
+    assert sentence in reviewer.get(f"/parts/{line.part(signal_state=state)}").text
+    assert "<dt>Gate</dt>" not in reviewer.get(f"/parts/{line.part()}").text
 
 
 def test_a_frame_without_a_map_says_so(reviewer: Any, line: Any) -> None:

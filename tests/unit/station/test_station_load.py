@@ -38,6 +38,21 @@ class Bad:
 
 BAD = [
     Bad(
+        "B03 an output that nobody knows",
+        f'station_id = "a"\n{CAMERA}[output]\nkind = "profinet"\n',
+        ("output.kind: got \"profinet\", expected one of 'simulator', 'none'",),
+    ),
+    Bad(
+        "B02 B03 an output's keys",
+        f'station_id = "a"\n{CAMERA}[output]\nkind = "simulator"\nconfirm_s = 1\nloss = 2\n',
+        ("output.confirm_s: unknown setting (did you mean confirm_ms?)", "output.loss: got 2, expected"),
+    ),
+    Bad(
+        "an output that is never asked again",
+        f'station_id = "a"\n{CAMERA}[output]\nkind = "simulator"\nconfirm_ms = 10\n',
+        ("output: resend_ms (20) is more than confirm_ms (10)",),
+    ),
+    Bad(
         "a line's camera that the trigger knows nothing of",
         f'station_id = "a"\n{LINE_CAMERA}[trigger]\nkind = "interval"\nperiod_s = 1\n',
         ("cameras[0].trigger: camera 'side' exposes at its line's edges, which trigger.kind 'interval'",),
@@ -105,7 +120,7 @@ BAD = [
     Bad(
         "B03 kind",
         'station_id = "a"\n[[cameras]]\nkind = "webcam"\n',
-        ("cameras[0].kind: got \"webcam\", expected one of 'genicam', 'folder', 'virtual'",),
+        ("cameras[0].kind: got \"webcam\", expected one of 'genicam', 'folder', 'video', 'virtual'",),
     ),
     Bad("B03 no kind", 'station_id = "a"\n[[cameras]]\ncamera_id = "a"\n', ("cameras[0].kind: required",)),
     Bad("B03 no cameras", 'station_id = "a"\ncameras = []\n', ("cameras: got [], expected",)),
