@@ -33,6 +33,7 @@ BENCHES = {
     "startup": "benchmarks.startup",
     "station": "benchmarks.station",
     "learning": "benchmarks.learning",
+    "accuracy": "benchmarks.accuracy",
 }
 
 

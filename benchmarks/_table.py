@@ -55,15 +55,15 @@ def markdown(results: Sequence[Result]) -> str:
     return "\n".join([*lines, "", f"Made on: {'; '.join(machines)}.{beside}", ""])
 
 
-def fill(document: Path, table: str) -> None:
-    """Put a table between the marks of a document.
+def fill(document: Path, table: str, *, begin: str = BEGIN, end: str = END) -> None:
+    """Put a table between two marks of a document.
 
     Raises:
         SystemExit: the document has no marks.
     """
     text = document.read_text(encoding="utf-8")
-    before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise SystemExit(f"{document}: no place for the table; put {BEGIN} and {END} where it is to be")
-    document.write_text(f"{before}{BEGIN}\n{table}{END}{after}", encoding="utf-8")
+    before, found_begin, rest = text.partition(begin)
+    _, found_end, after = rest.partition(end)
+    if not found_begin or not found_end:
+        raise SystemExit(f"{document}: no place for the table; put {begin} and {end} where it is to be")
+    document.write_text(f"{before}{begin}\n{table}{end}{after}", encoding="utf-8")

@@ -1,8 +1,12 @@
-"""Choosing the memory bank, against anomalib's own coreset selection on the same patches.
+"""Choosing the memory bank, against anomalib's own selection; an update, against learning again.
 
 100 images make 102,400 patches; both choose 2,048 of them (a quick run takes 20 images). What counts
 beside the time is how well the bank covers the patches: the largest distance from any patch to its
 nearest row.
+
+An update adds 20 images to a product that was learned from 100 (a quick run 5 to 20): from the bundle and the
+images to a signed bundle with new thresholds, ready to judge. Beside it stands learning again from all of
+them, which is what has to be done where nothing can be added; the graph is there for both.
 """
 
 import math
@@ -15,13 +19,16 @@ from numpy.typing import NDArray
 from benchmarks._bundles import learned_product
 from benchmarks._result import Bound, Result, result
 from partgate_cameras import draw_part
-from partgate_engines.anomaly import GoodImage
+from partgate_engines import Signer
+from partgate_engines.anomaly import GoodImage, LearnSettings, learn, update
 from partgate_station import VirtualCamera
 
 IMAGES, QUICK_IMAGES = 100, 20
 IN_EARNEST = 30  # rounds
 BOUND = Bound(value=10)
 ROWS = 2048
+ADDED, QUICK_ADDED = 20, 5
+UPDATE_BOUND = Bound(value=3, of="ours", relation="<=")
 LINE = VirtualCamera(kind="virtual", camera_id="top", seed=2, size_px=256, defect_rate=0)
 
 
@@ -34,6 +41,33 @@ def patches(images: int, folder: Path) -> NDArray[np.float32]:
     graph = OpenVinoGraph(learned_product(folder).graph, with_features=True)
     reader = Reader(graph=graph, regions=(), progress=lambda step, done, total: None)
     return reader.patches(good, first=0, seed=0).rows
+
+
+def update_line(images: int, added: int, folder: Path, *, bound: Bound | None) -> Result:
+    """Time an update and learning again, once each, after a learning that compiled the graph once."""
+    every = [GoodImage(pixels=draw_part(LINE, n).image, origin=str(n)) for n in range(images + added)]
+    graphs, bundles, signer = folder / "graphs", folder / "bundles", Signer.new(name="bench")
+    settings = LearnSettings(bank_rows=ROWS, keep_outliers=True)
+    first = learn(every[:images], settings=settings, graphs=graphs)
+    bundle = first.save(bundles, product="brick", signer=signer, good=every[:images])
+    started_s = time.perf_counter()
+    better = update(bundle, good=every[:images], added=every[images:])
+    better.save(bundles, product="brick", signer=signer, good=every)
+    update_s = time.perf_counter() - started_s
+    started_s = time.perf_counter()
+    again = learn(every, settings=settings, graphs=graphs)
+    again.save(bundles, product="brick", signer=signer, good=every)
+    again_s = time.perf_counter() - started_s
+    rows, whole = len(better.bank.rows), len(again.bank.rows)
+    return result(
+        f"adding {added} images to a product learned from {images}, ready to judge, against learning again",
+        ours=update_s,
+        other=again_s,
+        unit="s",
+        n=1,
+        bound=bound,
+        note=f"both on our side, one after the other; {rows} rows after the update, {whole} learned again",
+    )
 
 
 def coverage(rows: NDArray[np.float32], bank: NDArray[np.float32]) -> float:
@@ -79,5 +113,11 @@ def run(*, rounds: int, folder: Path) -> list[Result]:
             n=len(rows),
             bound=Bound(value=0.95),
             note="what a bank that was chosen faster must not lose",
+        ),
+        update_line(
+            IMAGES if rounds >= IN_EARNEST else QUICK_IMAGES,
+            ADDED if rounds >= IN_EARNEST else QUICK_ADDED,
+            folder,
+            bound=UPDATE_BOUND if rounds >= IN_EARNEST else None,
         ),
     ]

@@ -1,7 +1,8 @@
 """Learn the magnetic tiles and say how well defective ones are told apart.
 
     python -m benchmarks.magnetic_tiles [--data DIR] [--seed N] [--layers L,L] [--size-px N] [--anomalib]
-        [--contrast global|local] [--split grouped|parts] [--count N] [--table]
+        [--contrast global|local] [--split grouped|parts] [--count N] [--kind K] [--steps N] [--every N]
+        [--table]
 
 Good photographs are sorted by the number in their names (`exp1_num_12345.jpg`). The
 exposures of one tile follow each other within a few dozen; tiles lie hundreds apart, so a gap of more
@@ -13,8 +14,8 @@ than 250 begins a new tile. Tiles are shuffled by a fixed seed, and no tile is l
              images, are scored: what "100 good parts" means on a line
 
 `--count 20` learns from 20 of those 100 images: grouped from all the tiles in turn, parts from 20 tiles.
-All defective images are scored. Exposures of one tile are no independent witnesses, so errors come from
-drawing tiles, not images.
+All defective images are scored, with `--every N` each N-th of a class. Exposures of one tile are no
+independent witnesses, so errors come from drawing tiles, not images.
 """
 
 import argparse
@@ -26,13 +27,14 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from partgate_engines import Bundle, open_runtime
+from partgate_engines._manifest import KindName
 from partgate_engines.anomaly import GoodImage, LearnSettings, learn
 
 DEFECTS = ("blowhole", "break", "crack", "fray", "uneven")
@@ -131,7 +133,8 @@ def ours(parts: Split, settings: LearnSettings) -> tuple[Outcome, Bundle]:
     with tempfile.TemporaryDirectory(prefix="partgate-tiles-") as home:
         graphs = Path(home) / "graphs"
         images = [GoodImage(pixels=read(path), origin=path.name) for path in parts.learn]
-        learn(images[:1], settings=settings, graphs=graphs)  # the export, once per machine
+        # The export, once per machine; trained kinds export after every training, and begin with this one.
+        learn(images[:1], settings=replace(settings, kind="patchcore", steps=None), graphs=graphs)
         started = time.perf_counter()
         bundle = learn(images, settings=settings, graphs=graphs).save(Path(home) / "bundles", product="tile")
         learn_s = time.perf_counter() - started
@@ -297,6 +300,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--split", choices=tuple(SPLITS), default="grouped", help="see above")
     parser.add_argument("--count", type=int, default=N_LEARN, help="good images to learn from, at most 100")
+    parser.add_argument("--kind", choices=get_args(KindName), default=usual.kind, help="what is learned")
+    parser.add_argument("--steps", type=int, default=None, help="of a kind that is trained")
+    parser.add_argument("--every", type=int, default=1, help="score each N-th defective image of a class")
     parser.add_argument(
         "--table", action="store_true", help="both splits, 20 and 100, both contrasts, three seeds (an hour)"
     )
@@ -311,6 +317,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         layers=tuple(options.layers.split(",")),
         size_px=options.size_px,
         contrast=options.contrast,
+        kind=options.kind,
+        steps=options.steps,
         seed=options.seed,
     )
     if options.table:
@@ -319,6 +327,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parts = SPLITS[options.split](options.data, options.seed)
     if options.count < len(parts.learn):
         parts = fewer(parts, options.count)
+    if options.every > 1:
+        some = {kind: paths[:: options.every] for kind, paths in parts.defective.items()}
+        parts = replace(parts, defective=some)
     outcome, bundle = ours(parts, settings)
     report("partgate", parts, outcome, options.seed)
     report_thresholds(outcome, bundle)

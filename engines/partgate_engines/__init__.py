@@ -13,6 +13,7 @@ from partgate_engines._errors import (
     KeyRefused,
     NothingToJudge,
     ParityFailed,
+    PartNotLocated,
     RuntimeUnavailable,
     SignerRefused,
     TrainingUnavailable,
@@ -21,12 +22,13 @@ from partgate_engines._errors import (
 )
 from partgate_engines._golden import GoldenFrame
 from partgate_engines._machine import Fingerprint, RuntimeFacts, fingerprint_of
-from partgate_engines._manifest import Calibration, DefectEvidence, Manifest, Source
+from partgate_engines._manifest import Calibration, DefectEvidence, Manifest, Source, ThresholdRule
 from partgate_engines._openvino_engines import forget_engines
 from partgate_engines._openvino_facts import OpenVinoFacts, openvino_facts
 from partgate_engines._openvino_options import OpenVinoOptions
 from partgate_engines._openvino_precision import PrecisionChoice, PrecisionTrial, precision_choice
 from partgate_engines._parity import FrameParity, ParityReport, answer, disagreement, verify_parity
+from partgate_engines._pose import Pose, PoseLimits, PoseReference
 from partgate_engines._runtime import AnomalyResult, FrameScore, Runtime, open_runtime
 from partgate_engines._signature import PublicKey, Signer, TrustedSigners
 from partgate_engines._tensorrt_choice import RuntimeChoice, runtime_choices
@@ -58,6 +60,10 @@ __all__ = [
     "OpenVinoOptions",
     "ParityFailed",
     "ParityReport",
+    "PartNotLocated",
+    "Pose",
+    "PoseLimits",
+    "PoseReference",
     "PrecisionChoice",
     "PrecisionTrial",
     "PublicKey",
@@ -68,6 +74,7 @@ __all__ = [
     "Signer",
     "SignerRefused",
     "Source",
+    "ThresholdRule",
     "TrainingUnavailable",
     "TrustedSigners",
     "WeightsMissing",

@@ -1,6 +1,7 @@
 """The memory bank: patches of good parts."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,19 +12,28 @@ from partgate_engines._errors import BundleRefused
 # that adding a patch's own norm to it stays finite.
 _FAR = np.float32(1e30)
 
+BankForm = Literal["patches", "affine"]
+"""What rows are: patches of good parts, which the graph measures distances to, or `[w, b]`, of which it
+makes `w . x + b` for a patch x: what kinds without a memory bank learn of good parts."""
+
+EVERY_IMAGE = -1
+"""The origin of a row that all images brought together."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MemoryBank:
-    """Patch features of good parts and the images that brought them.
+    """What a product adds to its graph: patch features of good parts and the images that brought them.
 
     Convention: k rows, d features.
     """
 
     rows: NDArray[np.float32]
-    """(k, d) float32, finite, read-only."""
+    """(k, d) float32, (k, d + 1) if they are affine; finite, read-only."""
 
     origin: NDArray[np.int32]
-    """(k,) int32, read-only: the position of the image that brought the row."""
+    """(k,) int32, read-only: the position of the image that brought the row, or `EVERY_IMAGE`."""
+
+    form: BankForm = "patches"
 
     def __post_init__(self) -> None:
         if self.rows.ndim != 2 or self.rows.shape[0] == 0 or self.origin.shape != self.rows.shape[:1]:  # noqa: PLR2004 - rows by features
@@ -38,7 +48,12 @@ class MemoryBank:
         self.origin.flags.writeable = False
 
     def augmented(self) -> NDArray[np.float32]:
-        """Return the rows as the graph takes them: (k, d + 1) float32, `[-2y, |y|^2]`, a new array."""
+        """Return the rows as the graph takes them: (k, d + 1) float32, a new array.
+
+        That is `[-2y, |y|^2]` of patches y, and affine rows as they are.
+        """
+        if self.form == "affine":
+            return np.array(self.rows)
         norms = np.einsum("kd,kd->k", self.rows, self.rows)
         return np.ascontiguousarray(np.column_stack((-2 * self.rows, norms)), dtype=np.float32)
 

@@ -9,7 +9,7 @@ from typing import Self
 import numpy as np
 from pydantic import ValidationError
 
-from partgate_engines._bank import MemoryBank
+from partgate_engines._bank import EVERY_IMAGE, MemoryBank
 from partgate_engines._errors import BundleMissing, BundleRefused
 from partgate_engines._golden import GoldenFrame, read_golden
 from partgate_engines._graph_check import check_graph
@@ -127,13 +127,17 @@ def read_bank(path: Path, raw: bytes, manifest: Manifest) -> MemoryBank:
         raise BundleRefused(f"{path}: not a safetensors file ({error})") from error
     if set(tensors) != {"origin", "rows"}:
         raise BundleRefused(f"{path}: holds {', '.join(sorted(tensors))}; expected origin and rows")
-    bank = MemoryBank(rows=tensors["rows"], origin=tensors["origin"])
-    wanted = (manifest.bank_rows, manifest.features)
+    bank = MemoryBank(rows=tensors["rows"], origin=tensors["origin"], form=manifest.bank_form)
+    wanted = (manifest.bank_rows, manifest.bank_columns)
     if bank.rows.shape != wanted:
         raise BundleRefused(f"{path}: a bank of {bank.rows.shape}; the manifest says {wanted}")
-    if bank.origin.min() < 0 or bank.origin.max() >= manifest.n_good:
+    if bank.origin.min() < _least_origin(manifest) or bank.origin.max() >= manifest.n_good:
         raise BundleRefused(f"{path}: origins {np.unique(bank.origin)[[0, -1]]} of {manifest.n_good} images")
     return bank
+
+
+def _least_origin(manifest: Manifest) -> int:
+    return EVERY_IMAGE if manifest.bank_form == "affine" else 0
 
 
 def _check_files(folder: Path) -> None:

@@ -7,6 +7,7 @@ DataError
 |-- GraphRefused              an exported graph does not say what torch says
 |-- ImagesRefused             the images to learn from are none, too small or of a wrong shape
 |-- KeyRefused                a file is no key of the kind that bundles are signed with
+|-- PartNotLocated            the part is not where it can be aligned to what was taught
 |-- ParityFailed              a runtime does not say of golden frames what the bundle says
 `-- WeightsRefused            the weights are not those of the backbone, or of a refused format
 MissingInput
@@ -46,6 +47,10 @@ class ImagesRefused(DataError):
 
 class KeyRefused(DataError):
     """A file is no key of the kind that bundles are signed with, or one that others may read."""
+
+
+class PartNotLocated(DataError):
+    """The part is not in the frame, or lies farther off than it may."""
 
 
 class ParityFailed(DataError):

@@ -22,7 +22,7 @@ FREE = -1
 # end), no sequences, no strings, no randomness: the same frame must give the same score.
 OPERATORS = frozenset(
     """
-    Abs Add ArgMin AveragePool BatchNormalization Cast Clip Concat Constant ConstantOfShape Conv
+    Abs Add ArgMin AveragePool BatchNormalization Cast Clip Concat Constant ConstantOfShape Conv ConvTranspose
     CumSum DepthToSpace Div Einsum Elu Equal Erf Exp Expand Flatten Floor Gather GatherElements Gelu Gemm
     GlobalAveragePool GlobalMaxPool Greater GroupNormalization HardSigmoid HardSwish Identity
     InstanceNormalization LayerNormalization LeakyRelu Less Log MatMul Max MaxPool Min Mish Mod Mul Neg Not

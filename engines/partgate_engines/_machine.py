@@ -10,6 +10,7 @@ from typing import Protocol, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict
 
+from partgate_engines._aligned_runtime import unaligned
 from partgate_engines._bundle import Bundle
 from partgate_engines._runtime import Runtime
 
@@ -66,6 +67,7 @@ class Fingerprint(BaseModel):
 
 def fingerprint_of(bundle: Bundle, runtime: Runtime) -> Fingerprint:
     """Return what a proof of parity of this bundle in this runtime, here and now, holds for."""
+    runtime = unaligned(runtime)
     facts = runtime.facts if isinstance(runtime, DescribedRuntime) else _unknown(runtime)
     manifest = bundle.manifest
     return Fingerprint(

@@ -6,6 +6,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from partgate_engines._bank import BankForm
+from partgate_engines._pose import PoseReference
 from partgate_station import Region, Thresholds
 
 FORMAT: Literal[2] = 2
@@ -13,6 +15,11 @@ FORMAT: Literal[2] = 2
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Count = Annotated[int, Field(ge=1)]
 
+
+KindName = Literal[
+    "drawn", "fastflow", "padim", "patchcore", "pca", "reverse-distillation", "stfpm", "supersimplenet"
+]
+"""What is learned; docs/reference/models.md says what each is for."""
 
 Contrast = Literal["global", "local"]
 """What the backbone sees: grey levels as they are, or each against what is around it."""
@@ -41,9 +48,10 @@ class ThresholdRule(_Model):
     one_in: int = Field(ge=1)
     """What was asked: at most one good part in so many at or above it."""
 
-    method: Literal["order-statistic", "tail"]
+    method: Literal["order-statistic", "tail", "commissioning"]
     """`order-statistic`: just above one of the held-out scores; what was asked is guaranteed. `tail`: an
-    extrapolation beyond them, since there are too few parts; what was asked is not guaranteed."""
+    extrapolation beyond them, since there are too few parts; what was asked is not guaranteed.
+    `commissioning`: `review` as low and `reject` as high as what so few parts leave open."""
 
     rank: int = Field(default=0, ge=0)
     """Of an order statistic: it lies just above the so highest score, 1 for the highest."""
@@ -64,6 +72,9 @@ class CalibrationCard(_Model):
 
     photographs: int = Field(ge=1)
     confidence: float = Field(ge=0.5, lt=1)
+    commissioning: bool = False
+    """Whether people look at everything that so few parts leave open."""
+
     review: ThresholdRule
     reject: ThresholdRule
     part_of: tuple[int, ...]
@@ -77,8 +88,9 @@ class Calibration(_Model):
     """Two thresholds and what they rest on."""
 
     thresholds: Thresholds
-    method: Literal["leave-one-out", "mirrored"]
-    """How good images came to be scored by a bank that does not hold them."""
+    method: Literal["leave-one-out", "held-back", "mirrored"]
+    """How good images came to be scored by what was not learned from them: each by all others; some that
+    were held back by the others; mirrors of a single one."""
 
     scores: tuple[float, ...] = Field(min_length=1)
     """Held-out anomaly scores of the good images, in their order (of one image: of its mirrors)."""
@@ -145,6 +157,24 @@ class Trial(_Model):
     drawn_defects: Count
 
 
+class Training(_Model):
+    """How a network was trained, where that is what was learned."""
+
+    steps: Count
+    batch: Count
+    """Images of a step."""
+
+    held_back: int = Field(ge=0)
+    """Good images that were not trained on: what the thresholds rest on."""
+
+    defects: int = Field(ge=0)
+    """Images of defective parts, with masks, that were trained on."""
+
+    first_loss: float
+    last_loss: float
+    """Mean over the first and the last tenth of the steps."""
+
+
 class GoldenEntry(_Model):
     """A golden frame; its pixels and map lie in `golden.safetensors` under its number."""
 
@@ -172,7 +202,7 @@ class Manifest(_Model):
 
     format: Literal[2] = FORMAT
     product: str
-    kind: Literal["patchcore"]
+    kind: KindName
     backbone: str
     layers: tuple[str, ...] = Field(min_length=1)
     size_px: Count
@@ -188,6 +218,9 @@ class Manifest(_Model):
     contrast: Contrast = "global"
     """What the backbone sees: grey levels as they are, or local contrast."""
 
+    pose: PoseReference | None = None
+    """What every frame's part is aligned to before it is judged; None: frames are judged as they are."""
+
     trials: tuple[Trial, ...] = ()
     """What contrast and layers were chosen from, where learning was left to choose; of the first
     learning."""
@@ -195,13 +228,16 @@ class Manifest(_Model):
     features: Count
     """Features of a patch: the columns of the memory bank."""
 
+    training: Training | None = None
+    """None: nothing was trained; the graph is that of its backbone."""
+
     weights_sha256: Digest
     graph_sha256: Digest
     bank_sha256: Digest
     golden: Golden
     bank_rows: Count
     bank_rows_learned: Count
-    """The rows that were asked for when the product was first learned; updates may add to them."""
+    """The rows that were asked for when the product was first learned; updates add none beyond them."""
 
     coverage: float = Field(ge=0)
     """No patch the bank was chosen from lies farther than this from its nearest row."""
@@ -220,6 +256,16 @@ class Manifest(_Model):
     """The version of partgate that made it."""
 
     libraries: dict[str, str]
+
+    @property
+    def bank_form(self) -> BankForm:
+        """What the rows of the bank are."""
+        return "patches" if self.kind in {"drawn", "patchcore"} else "affine"
+
+    @property
+    def bank_columns(self) -> int:
+        """How many numbers a row of the bank file has."""
+        return self.features + (self.bank_form == "affine")
 
     @property
     def n_good(self) -> int:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import AwareDatetime, BaseModel, ConfigDict
 
+from partgate_engines._aligned_runtime import unaligned
 from partgate_engines._bundle import Bundle
 from partgate_engines._errors import ParityFailed
 from partgate_engines._golden import GoldenFrame
@@ -164,6 +165,7 @@ def answer(runtime: Runtime, pixels: NDArray[np.uint8], regions: tuple[Region, .
     Raises:
         PartgateError: as `Runtime.judge`.
     """
+    runtime = unaligned(runtime)
     (score,) = runtime.scores([pixels], [regions])
     if isinstance(score, PartgateError):
         raise score

@@ -89,7 +89,7 @@ def open_runtime(
     engines: Path | None = None,
     openvino: "OpenVinoOptions | None" = None,
 ) -> Runtime:
-    """Compile a bundle's graph for this machine.
+    """Compile a bundle's graph for this machine; parts that move are aligned first, if it was learned so.
 
     Args:
         bundle: what to judge with.
@@ -106,6 +106,20 @@ def open_runtime(
         from partgate_engines._tensorrt_choice import choose
 
         kind = choose()
+    runtime = _opened(bundle, kind, engines, openvino)
+    if bundle.manifest.pose is None:
+        return runtime
+    from partgate_engines._aligned_runtime import AlignedRuntime
+
+    return AlignedRuntime(runtime, bundle.manifest.pose)
+
+
+def _opened(
+    bundle: Bundle,
+    kind: Literal["openvino", "tensorrt"],
+    engines: Path | None,
+    openvino: "OpenVinoOptions | None",
+) -> Runtime:
     match kind:
         case "openvino":
             from partgate_engines._openvino_options import OpenVinoOptions

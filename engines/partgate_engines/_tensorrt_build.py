@@ -60,15 +60,16 @@ class Profile:
 
         Products whose tiles are at most four times the graph's size share one.
         """
+        bank_rows = _bank_rows(manifest)
         if manifest.tiling is None:
-            return cls()
+            return cls(bank_rows=bank_rows)
         # Averaging first leaves less than four times the graph's size of a square tile; a box narrower
         # than a tile is not averaged along its other side.
         most_px = max(4 * manifest.size_px, manifest.tiling.tile_px)
         side = Span(least=1, usual=manifest.size_px, most=most_px)
         tiles = max(min(_LARGEST_RUN // (3 * most_px**2), _MOST_TILES), 1)
         frames = Span(least=1, usual=min(_USUAL_TILES, tiles), most=tiles)
-        return cls(frames=frames, height_px=side, width_px=side)
+        return cls(frames=frames, height_px=side, width_px=side, bank_rows=bank_rows)
 
     def covers(self, other: "Profile") -> bool:
         """Return whether an engine of this takes frames as large as the other's."""
@@ -89,6 +90,13 @@ class Profile:
             "bank": _corners(self.bank_rows, contract.features + 1),
             "mask": _corners(self.frames, *contract.grid),
         }
+
+
+def _bank_rows(manifest: Manifest) -> Span:
+    """Return how many rows a bank may have: with rows for every place, as many as there are places."""
+    if manifest.kind == "padim":
+        return Span(least=manifest.bank_rows, usual=manifest.bank_rows, most=manifest.bank_rows)
+    return Profile().bank_rows
 
 
 def _corners(*axes: Span | int) -> tuple[tuple[int, ...], ...]:

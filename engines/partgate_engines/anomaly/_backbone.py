@@ -60,11 +60,11 @@ def build_model(*, backbone: str, layers: Sequence[str], size_px: int, weights: 
         raise WeightsRefused(f"{backbone} has no layers {', '.join(layers)}; it has {', '.join(known)}")
     own = model.feature_extractor.feature_extractor
     own.load_state_dict(_for_backbone(own.state_dict(), _read(weights, backbone), weights))
-    _fix_padding(model.feature_extractor, size_px)
+    fix_padding(model.feature_extractor, size_px)
     return model.eval()
 
 
-def _fix_padding(model: nn.Module, size_px: int) -> None:
+def fix_padding(model: nn.Module, size_px: int) -> None:
     """Let convolutions padded "same" remember the padding of the one size they will ever see.
 
     Otherwise the graph computes it from shapes, with two hundred nodes that not every runtime takes.

@@ -33,6 +33,10 @@ class Budget:
     confidence: float = 0.95
     """The share of learnings for which a guarantee holds."""
 
+    commissioning: bool = False
+    """Whether `review` is set as low, and `reject` as high, as so few parts leave possible: people look at
+    what lies between, until there are more."""
+
     def __post_init__(self) -> None:
         if not 0.5 <= self.confidence < 1:  # noqa: PLR2004 - below, a bound would be an optimist's guess
             raise ValueError(f"confidence {self.confidence}: expected at least 0.5 and less than 1")
@@ -91,6 +95,41 @@ def rank_for(parts: int, one_in: int, confidence: float) -> int:
             break
         k += 1
     return k
+
+
+def rank_within(parts: int, one_in: int, confidence: float) -> int:
+    """Return the k for which a threshold just above the k-th highest score is surely not too high.
+
+    With that confidence at least one good part in `one_in` lies above it: no more of them pass unseen than
+    a threshold that kept the budget exactly would let pass.
+
+    Returns:
+        The smallest such k, which gives the highest threshold; at most `parts`.
+    """
+    share, below = 1 / one_in, 0.0
+    for k in range(parts):
+        below += _binomial(parts, k, share)
+        if below >= confidence:
+            return k + 1
+    return parts
+
+
+def widened(exceedances: int, confidence: float) -> float:
+    """Return by how much an exponential tail may be longer than so many scores in it say, and is surely not.
+
+    The sum of m exponential excesses of mean 1 follows Gamma(m, 1): m over its lower quantile.
+
+    Source: Epstein and Sobel 1953, Life testing.
+    """
+    low, high = 0.0, float(exceedances)
+    for _ in range(60):
+        middle = (low + high) / 2
+        # The probability that Gamma(m, 1) is below x is that of Poisson(x) being m or more.
+        below = 1 - math.fsum(
+            math.exp(k * math.log(middle) - middle - math.lgamma(k + 1)) for k in range(exceedances)
+        )
+        low, high = (middle, high) if below < 1 - confidence else (low, middle)
+    return exceedances / high
 
 
 def share_bound(parts: int, rank: int, confidence: float) -> float:

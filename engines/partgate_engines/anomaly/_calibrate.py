@@ -13,6 +13,8 @@ from partgate_engines.anomaly._budget import (
     guaranteed_one_in,
     parts_needed,
     rank_for,
+    rank_within,
+    widened,
     worst_of_parts,
 )
 from partgate_engines.anomaly._promise import promise, too_few
@@ -29,7 +31,7 @@ _NAMED = 5
 def calibrate(
     scores: Sequence[float] | NDArray[np.floating],
     *,
-    method: Literal["leave-one-out", "mirrored"] = "leave-one-out",
+    method: Literal["leave-one-out", "held-back", "mirrored"] = "leave-one-out",
     parts: Sequence[int] = (),
     budget: Budget | None = None,
     names: Sequence[str] = (),
@@ -45,6 +47,10 @@ def calibrate(
     budget: an extrapolation, and named so. Then both lie above the highest score, except that from 20
     parts on a score above the one-in-5,000 level moves only `reject`: one odd image among the good ones,
     which may be a defective one, makes people look at its like and does not open the gate for it.
+
+    While a product is commissioned, `review` lies where at least the allowed share of good parts is surely
+    above it, and `reject` where not even a tail as long as so few scores leave likely reaches: the band
+    between, which people look at, is as wide as what is not known, and narrows as good parts are added.
 
     Args:
         scores: (n,) held-out scores, finite; with one image, those of its mirrors.
@@ -75,6 +81,7 @@ def calibrate(
         parts=worst.size,
         photographs=1 if one else given.size,
         confidence=asked.confidence,
+        commissioning=asked.commissioning,
         review=review,
         reject=reject,
         part_of=part_of,
@@ -119,7 +126,10 @@ def budget_of(calibration: Calibration) -> Budget:
     if card is None:
         return Budget()
     return Budget(
-        review_one_in=card.review.one_in, reject_one_in=card.reject.one_in, confidence=card.confidence
+        review_one_in=card.review.one_in,
+        reject_one_in=card.reject.one_in,
+        confidence=card.confidence,
+        commissioning=card.commissioning,
     )
 
 
@@ -141,12 +151,35 @@ def _of_many(good: NDArray[np.float64], budget: Budget) -> tuple[Thresholds, Thr
     """Return the thresholds for sorted scores of parts, and how each was set."""
     review, review_rank = _review(good, budget)
     reject, reject_rank = _reject(good, budget)
+    if budget.commissioning:
+        review, review_rank = _surely_low(good, budget)
+        reject = reject if reject_rank else _surely_high(good, budget)
     reject = max(reject, review + _LEAST_BAND * abs(review), _just_above(review))
     return (
         Thresholds(review=review, reject=reject),
-        _rule(good, review, budget.review_one_in, review_rank, budget.confidence),
-        _rule(good, reject, budget.reject_one_in, reject_rank, budget.confidence),
+        _rule(good, review, budget.review_one_in, review_rank, budget),
+        _rule(good, reject, budget.reject_one_in, reject_rank, budget),
     )
+
+
+def _surely_low(good: NDArray[np.float64], budget: Budget) -> tuple[float, int]:
+    """Return where `review` lies while a product is commissioned, and the rank it lies above."""
+    rank = rank_within(good.size, budget.review_one_in, budget.confidence)
+    usual = _usual(good)
+    return _just_above(min(float(good[-rank]), float(usual[-1]))), rank
+
+
+def _surely_high(good: NDArray[np.float64], budget: Budget) -> float:
+    """Return where `reject` lies while a product is commissioned: at the end of the longest likely tail.
+
+    The tail's scale is the mean of the excesses here, whose spread is known exactly; an odd image makes the
+    band wider, and people look.
+    """
+    n, above = good.size, _above(good.size)
+    start = float(good[-above - 1]) if n > 1 else float(good[-1])
+    scale = (float(good[-above:].mean()) - start) * widened(above, budget.confidence)
+    end = start + scale * float(np.log(budget.reject_one_in * above / n))
+    return max(end, _just_above(float(good[-1])))
 
 
 def _review(good: NDArray[np.float64], budget: Budget) -> tuple[float, int]:
@@ -172,16 +205,17 @@ def _usual(good: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _rule(
-    good: NDArray[np.float64], threshold: float, one_in: int, rank: int, confidence: float
+    good: NDArray[np.float64], threshold: float, one_in: int, rank: int, budget: Budget
 ) -> ThresholdRule:
     """Say what a threshold guarantees; a higher one guarantees no less than the score below it."""
-    above = rank or int(threshold > good[-1])
+    above, sure = rank or int(threshold > good[-1]), budget.confidence
+    asked_for = rank and guaranteed_one_in(good.size, rank, sure) >= one_in
     return ThresholdRule(
         one_in=one_in,
-        method="order-statistic" if rank else "tail",
+        method="order-statistic" if asked_for else "commissioning" if budget.commissioning else "tail",
         rank=rank,
-        guaranteed_one_in=_more_than_none(guaranteed_one_in(good.size, above, confidence)) if above else None,
-        needed=parts_needed(one_in, confidence),
+        guaranteed_one_in=_more_than_none(guaranteed_one_in(good.size, above, sure)) if above else None,
+        needed=parts_needed(one_in, sure),
     )
 
 
@@ -200,11 +234,15 @@ def _tail(good: NDArray[np.float64], one_in: float) -> float:
     The tail's scale comes from the median of what exceeds the lower three quarters, not from the
     mean: an odd image or two do not move it.
     """
-    n = good.size
-    above = max(round(_TAIL_SHARE * n), 1)
+    n, above = good.size, _above(good.size)
     start = float(good[-above - 1]) if n > 1 else float(good[-1])
     scale = (float(np.median(good[-above:])) - start) / np.log(2)
     return float(start + scale * np.log(one_in * above / n))
+
+
+def _above(n: int) -> int:
+    """Return how many of the scores are taken as the tail."""
+    return max(round(_TAIL_SHARE * n), 1)
 
 
 def _of_one_image(

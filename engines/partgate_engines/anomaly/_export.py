@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -12,9 +13,10 @@ import onnx
 from numpy.typing import NDArray
 
 from partgate_engines._errors import GraphRefused
-from partgate_engines._manifest import Contrast
+from partgate_engines._manifest import Contrast, KindName
 from partgate_engines._openvino_device import evaluate, library
 from partgate_engines._resize import resize_matrix
+from partgate_engines._tiles import Grid
 from partgate_engines.anomaly._weights import Weights
 
 _INPUTS = ("frames", "rows", "columns", "channels", "bank", "mask")
@@ -32,6 +34,9 @@ _FREE_AXES = {
 }
 _OPSET = 17
 _MOST_SCORED = 3840  # TensorRT's TopK takes no more
+REDUCED = 32
+"""Features of a patch where every place has a covariance of its own: 4 MB at 32 x 32 places."""
+
 _TOLERANCE = 1e-3  # of the largest value; OpenVINO in f32 stays below 5e-6
 
 # Exported at the first, checked at the others: an exporter that bakes a size in is found out.
@@ -39,6 +44,17 @@ _EXPORT_AT = (2, 96, 120, 3)
 _CHECK_AT = ((1, 150, 70, 1), (3, 64, 300, 3))
 
 Arrays = tuple[NDArray[Any], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sizes:
+    """What is fixed in a graph."""
+
+    size_px: int
+    grid: Grid
+    features: int
+    bank_rows: int | None = None
+    """None: any number."""
 
 
 def export(
@@ -49,6 +65,7 @@ def export(
     scored_share: float,
     weights: Weights,
     contrast: Contrast = "global",
+    kind: KindName = "patchcore",
 ) -> bytes:
     """Export the graph of a backbone.
 
@@ -59,6 +76,7 @@ def export(
         scored_share: of the patches, the worst, over which the score is the mean.
         weights: of the backbone.
         contrast: whether the backbone sees grey levels or local contrast.
+        kind: what is made of the features.
 
     Returns:
         An ONNX model with its weights inside. The same input gives the same bytes.
@@ -67,17 +85,31 @@ def export(
         WeightsRefused: the weights, the backbone and the layers do not go together.
         GraphRefused: the ONNX model does not say what torch says at other sizes.
     """
-    with _calm():
+    with calm():
+        module, sizes = _built(
+            backbone=backbone,
+            layers=layers,
+            size_px=size_px,
+            scored_share=scored_share,
+            weights=weights,
+            contrast=contrast,
+            kind=kind,
+        )
+    return exported(module, sizes)
+
+
+def exported(module: Any, sizes: Sizes) -> bytes:
+    """Export a graph in torch, and prove that it says the same at other sizes.
+
+    Raises:
+        GraphRefused: it does not.
+    """
+    with calm():
         import torch
 
-        from partgate_engines.anomaly._backbone import build_model
-
-        model = build_model(backbone=backbone, layers=layers, size_px=size_px, weights=weights)
-        grid, features = _grid(model, size_px)
-        module = _graph_of(model, size_px=size_px, grid=grid, scored_share=scored_share, contrast=contrast)
-        content = _to_onnx(module, _example(_EXPORT_AT, size_px, grid, features))
+        content = _to_onnx(module, _example_of(_EXPORT_AT, sizes))
         for shape in _CHECK_AT:
-            example = _example(shape, size_px, grid, features)
+            example = _example_of(shape, sizes)
             with torch.inference_mode():
                 expected = module(*(torch.from_numpy(array) for array in example))
             _compare(content, example, tuple(tensor.numpy() for tensor in expected))
@@ -92,31 +124,80 @@ def build_graph(
     scored_share: float,
     weights: Weights,
     contrast: Contrast = "global",
+    kind: KindName = "patchcore",
 ) -> Any:
     """Return the module that `export` exports: what the graph means, in torch.
 
     Raises:
         WeightsRefused: the weights, the backbone and the layers do not go together.
     """
-    with _calm():
-        from partgate_engines.anomaly._backbone import build_model
+    with calm():
+        module, _ = _built(
+            backbone=backbone,
+            layers=layers,
+            size_px=size_px,
+            scored_share=scored_share,
+            weights=weights,
+            contrast=contrast,
+            kind=kind,
+        )
+    return module
 
-        model = build_model(backbone=backbone, layers=layers, size_px=size_px, weights=weights)
-        grid, _ = _grid(model, size_px)
-        return _graph_of(model, size_px=size_px, grid=grid, scored_share=scored_share, contrast=contrast)
+
+def scored_patches(scored_share: float, grid: Grid) -> int:
+    """Return over how many patches the score is the mean."""
+    return min(max(round(scored_share * grid[0] * grid[1]), 1), _MOST_SCORED)
 
 
-def _graph_of(
-    model: Any, *, size_px: int, grid: tuple[int, int], scored_share: float, contrast: Contrast
-) -> Any:
-    from partgate_engines.anomaly._patch_graph import PatchGraph
+def _built(
+    *,
+    backbone: str,
+    layers: Sequence[str],
+    size_px: int,
+    scored_share: float,
+    weights: Weights,
+    contrast: Contrast,
+    kind: KindName,
+) -> tuple[Any, Sizes]:
+    from partgate_engines.anomaly._backbone import build_model
 
-    worst = min(max(round(scored_share * grid[0] * grid[1]), 1), _MOST_SCORED)
-    return PatchGraph(model, size_px=size_px, worst=worst, contrast=contrast).eval()
+    model = build_model(backbone=backbone, layers=layers, size_px=size_px, weights=weights)
+    grid, features = _grid(model, size_px)
+    worst = scored_patches(scored_share, grid)
+    if kind == "patchcore":
+        from partgate_engines.anomaly._patch_graph import PatchGraph
+
+        module = PatchGraph(model, size_px=size_px, worst=worst, contrast=contrast).eval()
+        return module, Sizes(size_px=size_px, grid=grid, features=features)
+    return _affine(
+        model, size_px=size_px, grid=grid, features=features, worst=worst, contrast=contrast, kind=kind
+    )
+
+
+def _affine(
+    model: Any, *, size_px: int, grid: Grid, features: int, worst: int, contrast: Contrast, kind: KindName
+) -> tuple[Any, Sizes]:
+    """Return the graph of a kind that learns affine functions of frozen features."""
+    from partgate_engines.anomaly._affine_graph import AffineGraph, PatchFeatures
+    from partgate_engines.anomaly._backbone import normalisation
+
+    by_place = kind == "padim"
+    left = min(REDUCED, features) if by_place else features
+    module = AffineGraph(
+        PatchFeatures(model, contrast=contrast, reduced=left if by_place else None),
+        head="by place" if by_place else "everywhere",
+        size_px=size_px,
+        worst=worst,
+        contrast=contrast,
+        normal=normalisation(model.backbone),
+    ).eval()
+    rows = grid[0] * grid[1] * left if by_place else None
+    return module, Sizes(size_px=size_px, grid=grid, features=left, bank_rows=rows)
 
 
 @contextmanager
-def _calm() -> Iterator[None]:
+def calm() -> Iterator[None]:
+    """Let the training libraries be imported, and graphs be traced, without their warnings."""
     # torch warns that its older exporter will go one day, and of every size it traces; the newer one
     # fixes the batch of PatchCore at the example's (docs/decisions/0003), and what tracing bakes in is
     # found by `_compare`.
@@ -126,7 +207,7 @@ def _calm() -> Iterator[None]:
         yield
 
 
-def _grid(model: Any, size_px: int) -> tuple[tuple[int, int], int]:
+def _grid(model: Any, size_px: int) -> tuple[Grid, int]:
     """Return the grid and the number of features of a patch."""
     import torch
 
@@ -136,10 +217,21 @@ def _grid(model: Any, size_px: int) -> tuple[tuple[int, int], int]:
     return (gh, gw), features
 
 
-def _example(shape: tuple[int, int, int, int], size_px: int, grid: tuple[int, int], features: int) -> Arrays:
+def _example_of(shape: tuple[int, int, int, int], sizes: Sizes) -> Arrays:
+    return _example(shape, sizes.size_px, sizes.grid, sizes.features, bank_rows=sizes.bank_rows)
+
+
+def _example(
+    shape: tuple[int, int, int, int],
+    size_px: int,
+    grid: Grid,
+    features: int,
+    *,
+    bank_rows: int | None = None,
+) -> Arrays:
     n, height_px, width_px, channels = shape
     random = np.random.default_rng(n)
-    bank = random.standard_normal((5 + n, features + 1)).astype(np.float32)
+    bank = random.standard_normal((bank_rows or 5 + n, features + 1)).astype(np.float32)
     bank[:, -1] = (bank[:, :-1] ** 2).sum(axis=1) / 4
     mask = np.ones((n, *grid), dtype=np.float32)
     for frame in range(n):

@@ -43,6 +43,18 @@ def graph_for(settings: LearnSettings, weights: Weights, graphs: Path) -> Path:
     return path
 
 
+def keep_graph(content: bytes, graphs: Path) -> Path:
+    """Put the graph of a single product, which was trained, beside those that products share.
+
+    Raises:
+        BundleNotWritten: the folder cannot be written.
+    """
+    path = graphs.absolute() / f"{hashlib.sha256(content).hexdigest()}.onnx"
+    if not path.is_file() or path.read_bytes() != content:
+        write_file(path, content)
+    return path
+
+
 def _key(settings: LearnSettings, weights: Weights) -> str:
     what = {
         "backbone": settings.backbone,
@@ -54,6 +66,8 @@ def _key(settings: LearnSettings, weights: Weights) -> str:
     }
     if settings.contrast != "global":  # left out, so that homes keep the graphs they have
         what["contrast"] = settings.contrast
+    if settings.kind != "patchcore":
+        what["kind"] = settings.kind
     return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()
 
 
@@ -86,4 +100,5 @@ def _exported(settings: LearnSettings, weights: Weights) -> bytes:
         scored_share=SCORED_SHARE,
         weights=weights,
         contrast=settings.contrast,
+        kind=settings.kind,
     )

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +23,51 @@ class GoodImage:
 
     origin: str
     """Where it came from: a file's name, or `part:<uuid>`."""
+
+    pixels_sha256: str | None = None
+    """Of the picture as it was taken, where `pixels` are another one; None: of `pixels`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DefectImage:
+    """An image of a part that is known to be defective, and where."""
+
+    pixels: NDArray[np.uint8]
+    """(h, w) grey or (h, w, 3) red, green, blue; uint8; not modified."""
+
+    mask: NDArray[np.bool_]
+    """(h, w), true on the defect."""
+
+    origin: str
+    """Where it came from: a file's name."""
+
+    def __post_init__(self) -> None:
+        if self.mask.shape != self.pixels.shape[:2] or not self.mask.any():
+            raise ImagesRefused(
+                f"{self.origin}: a mask of {self.mask.shape} with {int(self.mask.sum())} pixels marked, for"
+                f" pixels of {self.pixels.shape}; expected as high and wide, and at least one marked"
+            )
+
+
+class Chosen(Sequence[GoodImage]):
+    """Some of the images, read as they are asked for."""
+
+    def __init__(self, images: Sequence[GoodImage], positions: Sequence[int]) -> None:
+        """Take the images at these positions, in this order."""
+        self._images = images
+        self._positions = positions
+
+    def __len__(self) -> int:
+        return len(self._positions)
+
+    @overload
+    def __getitem__(self, index: int) -> GoodImage: ...
+    @overload
+    def __getitem__(self, index: slice) -> "Chosen": ...
+    def __getitem__(self, index: int | slice) -> "GoodImage | Chosen":
+        if isinstance(index, slice):
+            return Chosen(self._images, self._positions[index])
+        return self._images[self._positions[index]]
 
 
 def check_count(good: Sequence[GoodImage]) -> None:

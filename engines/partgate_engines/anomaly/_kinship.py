@@ -20,6 +20,7 @@ _ALIKE = 0.7
 # Where more images are alike than this, they are a kind of part or a kind of light, not one part.
 _LARGEST_FAMILY, _LARGEST_SHARE = 8, 0.2
 _PART_ORIGIN = "part:"
+_BLOCK = 512  # images compared with all others at once
 
 
 def describe(patches: NDArray[np.float32], mask: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -40,24 +41,38 @@ def describe(patches: NDArray[np.float32], mask: NDArray[np.float32]) -> NDArray
     return np.asarray(small, dtype=np.float32).ravel()
 
 
-def alike(descriptions: NDArray[np.float32]) -> NDArray[np.bool_]:
+def alike(descriptions: NDArray[np.float32]) -> tuple[NDArray[np.intp], ...]:
     """Return which images show the same part: those that differ from the average in the same way.
 
+    Compared in blocks: of 10,000 images, a table of every pair would take 400 MB.
+
     Args:
-        descriptions: (n, f) float32, of images that were described together.
+        descriptions: (n, f) float32, of images that were described together; not modified.
 
     Returns:
-        (n, n) bool, symmetric, false on the diagonal.
+        For each image the ascending positions of the others like it.
     """
     own = descriptions - descriptions.mean(axis=0)
     length = np.linalg.norm(own, axis=1, keepdims=True)
-    own = own / np.maximum(length, 1e-6)
-    same = own @ own.T >= _ALIKE
-    np.fill_diagonal(same, val=False)
-    crowd = same.sum(axis=1) > max(_LARGEST_FAMILY, _LARGEST_SHARE * len(same))
-    same[crowd] = False
-    same[:, crowd] = False
-    return np.asarray(same)
+    own /= np.maximum(length, 1e-6)
+    most = max(_LARGEST_FAMILY, _LARGEST_SHARE * len(own))
+    found: list[NDArray[np.intp]] = []
+    for first in range(0, len(own), _BLOCK):
+        same = own[first : first + _BLOCK] @ own.T >= _ALIKE
+        found.extend(_others(row, first + here, most) for here, row in enumerate(same))
+    # Whom a crowd was taken from is nobody's kin, so it is taken from the others as well.
+    kept = [{int(other) for other in others} for others in found]
+    return tuple(
+        np.array([other for other in others if here in kept[other]], dtype=np.intp)
+        for here, others in enumerate(found)
+    )
+
+
+def _others(same: NDArray[np.bool_], here: int, most: float) -> NDArray[np.intp]:
+    """Return whom an image is like; nobody if it is like a crowd."""
+    same[here] = False
+    others = np.flatnonzero(same)
+    return others if len(others) <= most else others[:0]
 
 
 def related(
@@ -72,22 +87,37 @@ def related(
     """
     same = alike(descriptions)
     return tuple(
-        source.model_copy(update={"alike": tuple(int(other) + first for other in np.flatnonzero(row))})
-        for source, row in zip(sources, same, strict=True)
+        source.model_copy(update={"alike": tuple(int(other) + first for other in others)})
+        for source, others in zip(sources, same, strict=True)
     )
 
 
+def kin(sources: Sequence[Source]) -> tuple[NDArray[np.intp], ...]:
+    """Return whom each image is held out with: itself, its copies, and photographs of the same part.
+
+    Returns:
+        For each image ascending positions, its own among them.
+    """
+    together: list[set[int]] = [{position, *source.alike} for position, source in enumerate(sources)]
+    for position, source in enumerate(sources):
+        for other in source.alike:
+            together[other].add(position)
+    for same in copy_groups(sources):
+        for position in same:
+            together[position].update(same)
+    return tuple(np.array(sorted(own), dtype=np.intp) for own in together)
+
+
 def families(sources: Sequence[Source]) -> NDArray[np.bool_]:
-    """Return which images are held out together: copies, and photographs of the same part.
+    """Return which images are held out together, as a table; `kin` for many images.
 
     Returns:
         (n, n) bool, symmetric, true on the diagonal.
     """
-    digests = np.array([source.pixels_sha256 for source in sources])
-    together = digests[:, None] == digests[None, :]
-    for position, source in enumerate(sources):
-        together[position, list(source.alike)] = True
-    return np.asarray(together | together.T)
+    together = np.zeros((len(sources), len(sources)), dtype=np.bool_)
+    for position, own in enumerate(kin(sources)):
+        together[position, own] = True
+    return together
 
 
 def parts_of(sources: Sequence[Source]) -> tuple[int, ...]:
@@ -95,22 +125,40 @@ def parts_of(sources: Sequence[Source]) -> tuple[int, ...]:
 
     Images held out together are of one part, and so are all images that QA took from one.
     """
-    together = families(sources)
-    origins = np.array([source.origin for source in sources])
-    taken = np.char.startswith(origins, _PART_ORIGIN)
-    together |= (origins[:, None] == origins[None, :]) & taken[:, None]
-    numbers = np.full(len(sources), -1)
+    together = [{int(other) for other in own} for own in kin(sources)]
+    taken = [source.origin if source.origin.startswith(_PART_ORIGIN) else "" for source in sources]
+    for same in _same(taken):
+        for position in same:
+            together[position].update(same)
+    numbers = [-1] * len(sources)
     for first in range(len(sources)):
         if numbers[first] < 0:
-            numbers[_connected(together, first)] = first
-    return tuple(int(number) for number in numbers)
+            for position in _reached(together, first):
+                numbers[position] = first
+    return tuple(numbers)
 
 
-def _connected(together: NDArray[np.bool_], first: int) -> NDArray[np.bool_]:
-    reached = together[first]
-    while not np.array_equal(further := together[reached].any(axis=0), reached):
-        reached = further
-    return np.asarray(reached)
+def _reached(together: Sequence[set[int]], first: int) -> set[int]:
+    reached, fresh = {first}, [first]
+    while fresh:
+        further = together[fresh.pop()] - reached
+        reached |= further
+        fresh.extend(further)
+    return reached
+
+
+def copy_groups(sources: Sequence[Source]) -> tuple[tuple[int, ...], ...]:
+    """Return the positions of images that have all their pixels in common, group by group."""
+    return _same([source.pixels_sha256 for source in sources])
+
+
+def _same(names: Sequence[str]) -> tuple[tuple[int, ...], ...]:
+    """Return the positions of equal names, where there are several; "" is nobody's name."""
+    found: dict[str, list[int]] = {}
+    for position, name in enumerate(names):
+        if name:
+            found.setdefault(name, []).append(position)
+    return tuple(tuple(same) for same in found.values() if len(same) > 1)
 
 
 def copies(sources: Sequence[Source]) -> int:

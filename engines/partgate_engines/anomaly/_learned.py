@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,19 +19,25 @@ from partgate_engines._manifest import (
     Contrast,
     Golden,
     GoldenEntry,
+    KindName,
     Manifest,
     Source,
     Tiling,
+    Training,
     Trial,
 )
+from partgate_engines._pose import PoseReference
 from partgate_engines._signature import SIGNATURE, Signer, TrustedSigners
 from partgate_engines._tiles import Grid
 from partgate_engines._write import link_or_copy, write_folder
+from partgate_engines.anomaly._alignment import aligned
 from partgate_engines.anomaly._golden_frames import choose_golden
-from partgate_engines.anomaly._images import GoodImage
+from partgate_engines.anomaly._images import Chosen, GoodImage
+from partgate_engines.anomaly._outliers import SetAside
 from partgate_engines.anomaly._references import (
     Look,
     Reference,
+    module_reference,
     openvino_reference,
     torch_reference,
     was_exported_here,
@@ -43,7 +50,7 @@ from partgate_station import Region
 class Learned:
     """A product that was learned, or learned better, and is not saved yet."""
 
-    kind: str
+    kind: KindName
     backbone: str
     layers: tuple[str, ...]
     size_px: int
@@ -79,6 +86,21 @@ class Learned:
     trials: tuple[Trial, ...] = ()
     """What contrast and layers were chosen from; empty where nothing was to be chosen."""
 
+    pose: PoseReference | None = None
+    """What parts are aligned to; the regions are where they are on it."""
+
+    set_aside: tuple[SetAside, ...] = ()
+    """Images that were given as good ones and are not learned; not among `good`."""
+
+    training: Training | None = None
+    module: Any = None
+    """Of a trained network, the graph in torch, for the references of golden frames."""
+
+    def kept(self, given: Sequence[GoodImage]) -> Sequence[GoodImage]:
+        """Return those of the images given to learning that were learned, in order."""
+        left_out = {one.position for one in self.set_aside}
+        return Chosen(given, [position for position in range(len(given)) if position not in left_out])
+
     def save(
         self,
         bundles: Path,
@@ -108,7 +130,7 @@ class Learned:
         if file_sha256(self.graph) != self.graph_sha256:
             raise GraphRefused(f"{self.graph}: changed since the product was learned with it; learn it again")
         bank = self._bank_bytes()
-        frames, references = self._golden(good, weights)
+        frames, references = self._golden(aligned(good, self.pose), weights)
         golden = golden_bytes(frames)
         manifest = self._manifest(product, bank, _entries(golden, references, frames))
         raw = manifest.model_dump_json(indent=2).encode()
@@ -140,11 +162,14 @@ class Learned:
     def _reference(self, weights: Path | None) -> Reference:
         bank = self.bank.augmented()
         look = Look(size_px=self.size_px, grid=self.grid, tiling=self.tiling, regions=self.regions)
+        if self.module is not None:
+            return module_reference(self.module, bank, look)
         if not was_exported_here():
             return openvino_reference(self.graph, bank, look)
         return torch_reference(
             bank,
             look,
+            kind=self.kind,
             backbone=self.backbone,
             layers=self.layers,
             contrast=self.contrast,
@@ -158,18 +183,20 @@ class Learned:
         return save({"origin": np.array(self.bank.origin), "rows": np.array(self.bank.rows)})
 
     def _manifest(self, product: str, bank: bytes, golden: Golden) -> Manifest:
-        rows, features = self.bank.rows.shape
+        rows, columns = self.bank.rows.shape
         return Manifest(
             product=product,
-            kind="patchcore",
+            kind=self.kind,
             backbone=self.backbone,
             layers=self.layers,
             size_px=self.size_px,
             grid=self.grid,
             tiling=self.tiling,
             contrast=self.contrast,
+            pose=self.pose,
             trials=self.trials,
-            features=features,
+            features=columns - (self.bank.form == "affine"),
+            training=self.training,
             weights_sha256=self.weights_sha256,
             graph_sha256=self.graph_sha256,
             bank_sha256=hashlib.sha256(bank).hexdigest(),

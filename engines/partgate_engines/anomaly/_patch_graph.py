@@ -9,19 +9,16 @@ from torch import Tensor, nn
 
 from partgate_engines._manifest import Contrast
 from partgate_engines.anomaly._backbone import normalisation
-from partgate_engines.anomaly._contrast import down_matrix, up_matrix
+from partgate_engines.anomaly._frame_graph import FrameGraph, rooted
 
 _BLOCKS = 8
 _SUSPECT_BLOCKS = 2
 _COARSE_ROWS = 512  # of the bank, the first: what a score's first look compares with
 _ONE_SUSPECT_IN = 8  # patches is looked at twice
 _MOST_SUSPECTS = 3840  # TensorRT's TopK takes no more
-_FAINT_LEVELS = 2.0  # grey levels of deviation, about a camera's noise: what is flat stays flat
-_MOST_DEVIATIONS = 4.0  # a pixel far off its surroundings counts for no more
-_LEVELS = 48.0  # grey levels that one local deviation is worth to the backbone
 
 
-class PatchGraph(nn.Module):
+class PatchGraph(FrameGraph):
     """From frames to score, map and features; everything a product adds is an input.
 
     Convention: n frames, h x w pixels, c channels, s the input size of the backbone, k rows in the
@@ -30,26 +27,14 @@ class PatchGraph(nn.Module):
     Source: Roth et al. 2022 (PatchCore), arXiv 2106.08265, without the re-weighting of the score.
     """
 
-    mean: Tensor
-    deviation: Tensor
-    down: Tensor
-    up: Tensor
-
     def __init__(self, model: PatchcoreModel, *, size_px: int, worst: int, contrast: Contrast) -> None:
-        super().__init__()
+        super().__init__(size_px=size_px, contrast=contrast, normal=normalisation(model.backbone))
         self._model = model
-        self._size_px = size_px
         self._worst = worst
-        self._contrast = contrast
-        mean, deviation = normalisation(model.backbone)
-        self.register_buffer("mean", 255 * torch.tensor(mean).reshape(1, 3, 1, 1))
-        self.register_buffer("deviation", 255 * torch.tensor(deviation).reshape(1, 3, 1, 1))
         if contrast == "local":
             # anomalib's counts the zeros beyond the border, which makes all that lies there look alike:
             # with local contrast that lost 0.065 AUROC on the magnetic tiles (0.847 against 0.781).
             self._pooler = nn.AvgPool2d(3, 1, 1, count_include_pad=False)
-            self.register_buffer("down", torch.from_numpy(down_matrix(size_px)))
-            self.register_buffer("up", torch.from_numpy(up_matrix(size_px)))
 
     def forward(  # noqa: PLR0917 - torch exports positional inputs, and these are the graph's
         self, frames: Tensor, rows: Tensor, columns: Tensor, channels: Tensor, bank: Tensor, mask: Tensor
@@ -67,41 +52,14 @@ class PatchGraph(nn.Module):
         Returns:
             score (n,), anomaly map (n, gh, gw) and features (n, gh * gw, d), all float32.
         """
-        patches = self._embed(self._resized(frames, rows, columns, channels))  # (n, d, gh, gw)
+        return self.compared(self._embed(self.resized(frames, rows, columns, channels)), bank, mask)
+
+    def compared(self, patches: Tensor, bank: Tensor, mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return score, anomaly map and features of patches, (n, d, gh, gw)."""
         features = patches.flatten(2).transpose(1, 2)  # (n, gh * gw, d)
         anomaly_map = _distances(features, bank).reshape(-1, *patches.shape[2:]) * mask  # (n, gh, gw)
         score = _worst_distances(features, bank, mask, self._worst).mean(dim=1)  # (n,)
         return score, anomaly_map, features
-
-    def _resized(self, frames: Tensor, rows: Tensor, columns: Tensor, channels: Tensor) -> Tensor:
-        # Cast first: the only thing TensorRT does with uint8.
-        pixels = frames.to(torch.float32)  # (n, h, w, c)
-        lines = rows @ pixels.flatten(2)  # (n, s, w * c)
-        lines = lines.reshape(frames.shape[0], self._size_px, frames.shape[2], frames.shape[3])
-        small = lines.permute(0, 1, 3, 2) @ columns  # (n, s, c, s)
-        if self._contrast == "local":
-            small = self._local(small.permute(0, 2, 1, 3)).permute(0, 2, 1, 3)
-        colours = (channels @ small).permute(0, 2, 1, 3)  # (n, 3, s, s)
-        if self._contrast == "local":
-            return colours / self.deviation
-        return (colours - self.mean) / self.deviation
-
-    def _local(self, pixels: Tensor) -> Tensor:
-        """Return by how many local deviations each pixel differs from the local mean, in grey levels.
-
-        Of the camera's channels, so that a grey frame costs a third. Every channel has its own mean,
-        and all have one deviation: a channel in which nothing happens is not blown up to noise, and
-        what differs in colour from its surroundings keeps that colour.
-        """
-        own = pixels - self._around(pixels)  # (n, c, s, s)
-        around = self._around((own * own).mean(dim=1, keepdim=True))  # (n, 1, s, s)
-        deviations = own / (_rooted(around) + _FAINT_LEVELS)
-        return _LEVELS * deviations.clamp(-_MOST_DEVIATIONS, _MOST_DEVIATIONS)
-
-    def _around(self, pixels: Tensor) -> Tensor:
-        """Return the local means of (n, c, s, s)."""
-        cells = self.down @ pixels @ self.down.transpose(0, 1)  # (n, c, 32, 32)
-        return self.up @ cells @ self.up.transpose(0, 1)
 
     def _embed(self, pixels: Tensor) -> Tensor:
         layers = self._model.feature_extractor(pixels)
@@ -112,7 +70,7 @@ class PatchGraph(nn.Module):
 
 def _distances(features: Tensor, bank: Tensor) -> Tensor:
     """Return each patch's distance to its nearest neighbour in the bank: (n, p)."""
-    return _rooted(_squares(features) + _nearest(_augmented(features), bank, blocks=_BLOCKS))
+    return rooted(_squares(features) + _nearest(_augmented(features), bank, blocks=_BLOCKS))
 
 
 def _worst_distances(features: Tensor, bank: Tensor, mask: Tensor, worst: int) -> Tensor:
@@ -133,7 +91,7 @@ def _worst_distances(features: Tensor, bank: Tensor, mask: Tensor, worst: int) -
     judged = _taken(mask.flatten(-2), where)
     # Whatever is not a number anywhere makes the score none: what a TopK does with NaN is not defined.
     # Added one after the other: TensorRT-RTX 1.7.1 builds no sum of the two where the batch is free.
-    farthest = torch.topk(_rooted(refined) * judged, worst, dim=1).values
+    farthest = torch.topk(rooted(refined) * judged, worst, dim=1).values
     doubts = [(values - values).sum(dim=1, keepdim=True) for values in (bounds, refined)]  # (n, 1)
     return farthest + doubts[0] + doubts[1]
 
@@ -160,8 +118,3 @@ def _nearest(augmented: Tensor, bank: Tensor, *, blocks: int) -> Tensor:
     # for: with 20,000 rows the head took 28 ms instead of 61, with 2,048 4.1 instead of 4.9.
     columns = bank.transpose(0, 1)
     return torch.cat([(block @ columns).amin(dim=2) for block in augmented.chunk(blocks, dim=1)], dim=1)
-
-
-def _rooted(squared: Tensor) -> Tensor:
-    # abs, not clamp: rounding can make a zero slightly negative, and clamp turns NaN into 0 on x86.
-    return squared.abs().sqrt()

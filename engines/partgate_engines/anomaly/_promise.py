@@ -29,6 +29,16 @@ def promise(card: CalibrationCard, worst: NDArray[np.float64], thresholds: Thres
         f"from {n} good {what}: about 1 good part in {n + 1} is expected at or above the highest held-out"
         f" score, {worst.max():.4g}; {flagged} of the {n} lie at or above review."
         f" Review: {rule_text(card.review, card)}. Reject: {rule_text(card.reject, card)}"
+        f"{_commissioning(card, thresholds)}"
+    )
+
+
+def _commissioning(card: CalibrationCard, thresholds: Thresholds) -> str:
+    if not card.commissioning:
+        return ""
+    return (
+        f". In commissioning: people look at parts from {thresholds.review:.4g} to {thresholds.reject:.4g};"
+        " the band narrows with every good part that is added"
     )
 
 
@@ -52,6 +62,8 @@ def rule_text(rule: ThresholdRule, card: CalibrationCard) -> str:
             f"guaranteed {sure}, whatever the distribution: at most 1 good part in"
             f" {rule.guaranteed_one_in:,} at or above it (1 in {rule.one_in:,} was asked)"
         )
+    if rule.method == "commissioning":
+        return _band_text(rule, card, sure)
     known = (
         "nothing is guaranteed"
         if rule.guaranteed_one_in is None
@@ -61,6 +73,16 @@ def rule_text(rule: ThresholdRule, card: CalibrationCard) -> str:
         f"an extrapolation, 1 good part in {rule.one_in:,} if the tail goes on as it begins; {known};"
         f" 1 in {rule.one_in:,} takes {rule.needed:,} good parts"
     )
+
+
+def _band_text(rule: ThresholdRule, card: CalibrationCard, sure: str) -> str:
+    needed = f"{rule.needed:,} good parts would guarantee 1 in {rule.one_in:,}, there are {card.parts}"
+    if rule.rank:
+        return (
+            f"{sure} at least 1 good part in {rule.one_in:,} lies at or above it, so that no defect is let"
+            f" pass that a sure threshold would stop; {needed}"
+        )
+    return f"{sure} no more than 1 good part in {rule.one_in:,} if the tail is exponential; {needed}"
 
 
 def _percent(share: float) -> str:

@@ -12,7 +12,7 @@ from partgate_engines._manifest import Source, Tiling
 from partgate_engines._openvino import OpenVinoGraph
 from partgate_engines._placement import Placement, place
 from partgate_engines.anomaly._images import GoodImage, checked, fingerprint
-from partgate_engines.anomaly._kinship import describe, families, related
+from partgate_engines.anomaly._kinship import describe, kin, related
 from partgate_engines.anomaly._settings import Progress
 from partgate_station import ConfigError, Region
 
@@ -33,6 +33,37 @@ class Patches:
     """The images, and which of them show the same part."""
 
 
+class _Pool:
+    """Patches in one block of memory: pieces that are joined at the end would be there twice.
+
+    A page of the block takes memory only once something is written to it.
+    """
+
+    def __init__(self, *, images: int, features: int, seed: int) -> None:
+        self._most = max(_LARGEST_POOL // (features * images), 1)  # of one image
+        self._rows = np.empty((max(_LARGEST_POOL // features, images), features), dtype=np.float32)
+        self._counts: list[int] = []
+        self._used = 0
+        self._random = np.random.default_rng(seed)
+
+    def add(self, patches: NDArray[np.float32]) -> None:
+        """Take an image's patches, or an even choice of them where all images' would be too many."""
+        if len(patches) > self._most:
+            patches = patches[np.sort(self._random.permutation(len(patches))[: self._most])]
+        self._rows[self._used : self._used + len(patches)] = patches
+        self._used += len(patches)
+        self._counts.append(len(patches))
+
+    @property
+    def rows(self) -> NDArray[np.float32]:
+        """What was taken: (n, d) float32, a view."""
+        return self._rows[: self._used]
+
+    def origin(self, first: int) -> NDArray[np.int32]:
+        """Return the position of each row's image, counted from `first`."""
+        return np.repeat(np.arange(first, first + len(self._counts), dtype=np.int32), self._counts)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reader:
     """Puts images through a graph."""
@@ -41,6 +72,9 @@ class Reader:
     regions: tuple[Region, ...]
     progress: Progress
     tiling: Tiling | None = None
+    blank_rows: int = 1
+    """Rows of the bank that features are read with: as many as the graph needs."""
+
     _placements: dict[tuple[int, int], Placement] = field(default_factory=dict)
 
     def patches(self, images: Sequence[GoodImage], *, first: int, seed: int) -> Patches:
@@ -55,24 +89,20 @@ class Reader:
             ImagesRefused: names the image.
             ConfigError: a region does not fit into an image.
         """
-        self.graph.bind_bank(np.zeros((1, self.graph.features + 1), dtype=np.float32))
-        most = max(_LARGEST_POOL // (self.graph.features * len(images)), 1)
-        random = np.random.default_rng(seed)
-        rows: list[NDArray[np.float32]] = []
+        self.graph.bind_bank(np.zeros((self.blank_rows, self.graph.features + 1), dtype=np.float32))
+        pool = _Pool(images=len(images), features=self.graph.features, seed=seed)
         sources: list[Source] = []
-        descriptions: list[NDArray[np.float32]] = []
+        descriptions = np.empty((0, 0), dtype=np.float32)
         for position, image in enumerate(images):
             patches, description = self._judged_patches(image)
-            descriptions.append(description)
-            if len(patches) > most:
-                patches = patches[np.sort(random.permutation(len(patches))[:most])]
-            rows.append(patches)
+            if not position:
+                descriptions = np.empty((len(images), len(description)), dtype=np.float32)
+            descriptions[position] = description
+            pool.add(patches)
             sources.append(source_of(image))
             self.progress("features", position + 1, len(images))
-        counts = [len(patches) for patches in rows]
-        origin = np.repeat(np.arange(first, first + len(images), dtype=np.int32), counts)
-        kin = related(sources, np.stack(descriptions), first=first)
-        return Patches(rows=np.concatenate(rows), origin=origin, sources=kin)
+        known = related(sources, descriptions, first=first)
+        return Patches(rows=pool.rows, origin=pool.origin(first), sources=known)
 
     def held_out_scores(
         self, images: Iterable[GoodImage], sources: Sequence[Source], bank: MemoryBank
@@ -90,12 +120,12 @@ class Reader:
         Raises:
             ImagesRefused: an image is not the one that the bank was learned from.
         """
-        together = families(sources)
+        together = kin(sources)
         augmented = bank.augmented()
         scores = np.full(len(sources), np.nan, dtype=np.float32)
         for position, (image, source) in enumerate(zip(images, sources, strict=True)):
             _check_same(image, source, position)
-            own = together[position, bank.origin]
+            own = np.isin(bank.origin, together[position])
             if not own.all():
                 self.graph.bind_bank(without(augmented, own))
                 scores[position] = self._score(checked(image), image.origin)
@@ -110,6 +140,26 @@ class Reader:
         return np.array(
             [self._score(np.ascontiguousarray(mirror), image.origin) for mirror in mirrors], dtype=np.float32
         )
+
+    def look(self, image: GoodImage) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return an image's patch features and which of them are judged, by the bank bound last.
+
+        Returns:
+            (t * gh * gw, d) float32, tile by tile, and the mask (t, gh, gw).
+        """
+        pixels = checked(image)
+        placement = self._place(pixels, image.origin)
+        self.graph.run(pixels, placement)
+        return self.graph.patches(), placement.mask
+
+    def score(self, image: GoodImage, bank: MemoryBank) -> float:
+        """Return an image's score by a bank.
+
+        Raises:
+            ImagesRefused: it is not a number.
+        """
+        self.graph.bind_bank(bank.augmented())
+        return self._score(checked(image), image.origin)
 
     def _judged_patches(self, image: GoodImage) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Return the patches that are judged, and what the whole image looks like."""
@@ -153,7 +203,7 @@ class Reader:
 
 def source_of(image: GoodImage) -> Source:
     """Return what is kept of an image in a manifest."""
-    return Source(origin=image.origin, pixels_sha256=fingerprint(image.pixels))
+    return Source(origin=image.origin, pixels_sha256=image.pixels_sha256 or fingerprint(image.pixels))
 
 
 def _check_same(image: GoodImage, source: Source, position: int) -> None:

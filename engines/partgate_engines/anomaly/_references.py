@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from partgate_engines._bundle import Bundle
 from partgate_engines._errors import TrainingUnavailable, WeightsRefused
 from partgate_engines._golden import GoldenFrame
-from partgate_engines._manifest import Contrast, Tiling
+from partgate_engines._manifest import Contrast, KindName, Tiling
 from partgate_engines._openvino import OpenVinoGraph
 from partgate_engines._placement import Placement, place
 from partgate_engines._runtime import with_channels
@@ -57,7 +57,7 @@ class Reference:
 
     look: Look
     graph: Any
-    """`OpenVinoGraph`, or a `PatchGraph` in torch."""
+    """`OpenVinoGraph`, or the graph in torch."""
 
     def judge(self, pixels: NDArray[np.uint8]) -> Answer:
         """Return the score and the (GH, GW) map of a frame, (h, w) or (h, w, c) uint8."""
@@ -73,7 +73,7 @@ def was_exported_here() -> bool:
 
     Ten seconds of importing torch are not spent on references alone.
     """
-    return "partgate_engines.anomaly._patch_graph" in sys.modules
+    return "partgate_engines.anomaly._frame_graph" in sys.modules
 
 
 def openvino_reference(graph: Path, bank: NDArray[np.float32], look: Look) -> Reference:
@@ -92,6 +92,7 @@ def torch_reference(
     bank: NDArray[np.float32],
     look: Look,
     *,
+    kind: KindName,
     backbone: str,
     layers: Sequence[str],
     contrast: Contrast,
@@ -103,6 +104,7 @@ def torch_reference(
     Args:
         bank: (k, d + 1) float32, as the graph takes it.
         look: how the product looks at a frame.
+        kind: what was learned; one whose graph is not its own.
         backbone: timm's name.
         layers: whose features make a patch.
         contrast: what the backbone sees.
@@ -132,7 +134,13 @@ def torch_reference(
         scored_share=SCORED_SHARE,
         weights=found,
         contrast=contrast,
+        kind=kind,
     )
+    return module_reference(module, bank, look)
+
+
+def module_reference(module: Any, bank: NDArray[np.float32], look: Look) -> Reference:
+    """Return references computed by a graph in torch."""
     return Reference(name=f"torch {version_of('torch')}", bank=bank, look=look, graph=module)
 
 
@@ -140,12 +148,20 @@ def recomputed(bundle: Bundle, weights: Path | None) -> tuple[tuple[GoldenFrame,
     """Return a bundle's golden frames with references computed by torch now, and torch's name.
 
     Raises:
-        TrainingUnavailable, WeightsMissing, WeightsRefused: as for `torch_reference`.
+        TrainingUnavailable: also where the network was trained, and torch's form of it is not kept.
+        WeightsMissing, WeightsRefused: as for `torch_reference`.
     """
     manifest = bundle.manifest
+    if manifest.training is not None:
+        raise TrainingUnavailable(
+            f"{manifest.kind} was trained for this product: its graph is all that is kept of the network, so"
+            f" torch cannot say anew what it says. The bundle's own references are by"
+            f" {manifest.golden.references}; verify without --torch"
+        )
     reference = torch_reference(
         bundle.bank().augmented(),
         Look(size_px=manifest.size_px, grid=manifest.grid, tiling=manifest.tiling, regions=manifest.regions),
+        kind=manifest.kind,
         backbone=manifest.backbone,
         layers=manifest.layers,
         contrast=manifest.contrast,

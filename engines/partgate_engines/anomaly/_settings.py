@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from partgate_engines._manifest import Contrast, Tiling
+from partgate_engines._manifest import Contrast, KindName, Tiling
+from partgate_engines._pose import PoseLimits
 from partgate_engines._tiles import Grid
 from partgate_engines.anomaly._budget import Budget
 from partgate_engines.anomaly._images import SMALLEST_PX
@@ -23,7 +24,9 @@ def quiet(_step: str, _done: int, _total: int) -> None:
 class LearnSettings:
     """What learning may be told; the defaults serve tiles and textures alike (docs/decisions/0003)."""
 
-    kind: Literal["patchcore"] = "patchcore"
+    kind: KindName = "patchcore"
+    """What is learned (docs/reference/models.md)."""
+
     backbone: str = PACKAGED_BACKBONE
     """timm's name of it."""
 
@@ -41,6 +44,10 @@ class LearnSettings:
     """What the backbone sees: "global" grey levels as they are, "local" how each differs from its
     surroundings, for light and shading that differ between good parts (docs/decisions/0015)."""
 
+    align: PoseLimits | None = None
+    """Parts are aligned to the one that lies most in the middle of them; how far off one may lie. None: they
+    are held in place, and frames are judged as they are."""
+
     auto: tuple[Literal["contrast", "layers"], ...] = ()
     """What is chosen by drawing defects on good images; what is given for it stays unless another is
     better."""
@@ -48,7 +55,13 @@ class LearnSettings:
     budget: Budget = field(default_factory=Budget)
     """How many good parts the thresholds may flag."""
 
+    keep_outliers: bool = False
+    """Whether images that do not belong to the others are learned all the same (docs/decisions/0019)."""
+
     bank_rows: int = 2048
+    steps: int | None = None
+    """Of a kind that is trained; None for as many as it usually takes. More take longer."""
+
     seed: int = 0
     weights: Path | None = None
     """A file of weights or a folder with one; None for those that come with a package."""
@@ -66,6 +79,8 @@ class LearnSettings:
             )
         if self.bank_rows < 1:
             raise ValueError(f"bank_rows: {self.bank_rows}; expected at least 1")
+        if self.steps is not None and self.steps < 1:
+            raise ValueError(f"steps: {self.steps}; expected at least 1")
 
     def tiling(self, grid: Grid) -> Tiling | None:
         """Return how frames are cut into tiles for a graph of so many patches; None if they are not."""

@@ -38,7 +38,7 @@ def draw_defect(pixels: Pixels, kind: DefectKind, random: np.random.Generator, *
     window = pixels[top:bottom, left:right].astype(np.float32)
     scale = max(float(np.sqrt(window.shape[0] * window.shape[1])) / _SEEN_PX, 1.0)
     shape = _PAINTERS[kind](random, window.shape[:2], scale)
-    depth = _between(random, *_DEPTHS[kind])
+    depth = between(random, *_DEPTHS[kind])
     sign = -1.0 if random.random() < _DARKER else 1.0
     around = cv2.GaussianBlur(window, (0, 0), 4 * scale).reshape(window.shape)
     levels = sign * np.maximum(depth * around, _LEAST_LEVELS)
@@ -48,41 +48,41 @@ def draw_defect(pixels: Pixels, kind: DefectKind, random: np.random.Generator, *
     return spoilt
 
 
-def _hairline(random: np.random.Generator, shape: tuple[int, ...], scale: float) -> Plane:
+def hairline(random: np.random.Generator, shape: tuple[int, ...], scale: float) -> Plane:
     """Draw a line that turns slowly, twice as large, so that half pixels of width are there."""
     height, width = shape
     step = 3 * scale
-    count = max(int(_between(random, 15, 200) * scale / step), 3)
+    count = max(int(between(random, 15, 200) * scale / step), 3)
     heading = random.uniform(0, 2 * np.pi) + np.cumsum(random.normal(0, random.choice([0.03, 0.12]), count))
     moves = step * np.stack((np.cos(heading), np.sin(heading)), axis=1)
     path = random.uniform((0, 0), (width, height)) + np.cumsum(moves, axis=0) - moves.sum(axis=0) / 2
     large = np.zeros((2 * height, 2 * width), dtype=np.float32)
-    thick = max(round(2 * scale * _between(random, 1, 3)), 1)
+    thick = max(round(2 * scale * between(random, 1, 3)), 1)
     cv2.polylines(large, [np.rint(2 * path).astype(np.int32)], isClosed=False, color=1.0, thickness=thick)
     return np.asarray(cv2.resize(large, (width, height), interpolation=cv2.INTER_AREA), dtype=np.float32)
 
 
 def _blob(random: np.random.Generator, shape: tuple[int, ...], scale: float) -> Plane:
-    return _ellipse(random, shape, _between(random, 2, 12) * scale, ragged=0.25)
+    return ellipse(random, shape, between(random, 2, 12) * scale, ragged=0.25)
 
 
 def _dot(random: np.random.Generator, shape: tuple[int, ...], scale: float) -> Plane:
-    return _ellipse(random, shape, _between(random, 1, 2.5) * scale, ragged=0.0)
+    return ellipse(random, shape, between(random, 1, 2.5) * scale, ragged=0.0)
 
 
-def _ellipse(random: np.random.Generator, shape: tuple[int, ...], radius: float, *, ragged: float) -> Plane:
+def ellipse(random: np.random.Generator, shape: tuple[int, ...], radius: float, *, ragged: float) -> Plane:
     across, down = _turned(random, shape)
     longer = random.uniform(1, 2) if ragged else 1.0
     far = np.hypot(across / longer**0.5, down * longer**0.5) / radius
     if ragged:
-        far = far + ragged * _clouds(random, shape, max(radius, 2.0))
+        far = far + ragged * clouds(random, shape, max(radius, 2.0))
     return np.asarray(np.clip((1 - far) * radius + 0.5, 0, 1), dtype=np.float32)
 
 
 def _band(random: np.random.Generator, shape: tuple[int, ...], scale: float) -> Plane:
     across, _ = _turned(random, shape)
-    half = _between(random, 8, 50) * scale
-    soft = _between(random, 1, 8) * scale
+    half = between(random, 8, 50) * scale
+    soft = between(random, 1, 8) * scale
     return np.asarray(np.clip((half - np.abs(across)) / soft + 0.5, 0, 1), dtype=np.float32)
 
 
@@ -94,20 +94,20 @@ def _turned(random: np.random.Generator, shape: tuple[int, ...]) -> tuple[Plane,
     return np.cos(angle) * x + np.sin(angle) * y, np.cos(angle) * y - np.sin(angle) * x
 
 
-def _clouds(random: np.random.Generator, shape: tuple[int, ...], size: float) -> Plane:
+def clouds(random: np.random.Generator, shape: tuple[int, ...], size: float) -> Plane:
     cells = [int(np.ceil(length / size)) + 2 for length in shape]
     coarse = random.standard_normal(cells).astype(np.float32)
     smooth = cv2.resize(coarse, (shape[1], shape[0]), interpolation=cv2.INTER_CUBIC)
     return np.asarray(smooth, dtype=np.float32)
 
 
-def _between(random: np.random.Generator, least: float, most: float) -> float:
+def between(random: np.random.Generator, least: float, most: float) -> float:
     """Return a number whose logarithm is even: as many small ones as large ones."""
     return float(np.exp(random.uniform(np.log(least), np.log(most))))
 
 
 _PAINTERS: Mapping[DefectKind, Callable[[np.random.Generator, tuple[int, ...], float], Plane]] = {
-    "hairline": _hairline,
+    "hairline": hairline,
     "blob": _blob,
     "band": _band,
     "dot": _dot,

@@ -5,6 +5,7 @@ from partgate.cli import (
     check,
     demo,
     doctor,
+    forget,
     keys,
     learn,
     ledger,
@@ -15,6 +16,7 @@ from partgate.cli import (
     run,
     score,
     status,
+    trace,
     verify,
 )
 from partgate.cli._app import app, main
@@ -25,6 +27,7 @@ __all__ = [
     "check",
     "demo",
     "doctor",
+    "forget",
     "keys",
     "learn",
     "ledger",
@@ -36,5 +39,6 @@ __all__ = [
     "run",
     "score",
     "status",
+    "trace",
     "verify",
 ]

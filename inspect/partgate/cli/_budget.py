@@ -1,5 +1,6 @@
 """The options that say how many good parts may be flagged."""
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from partgate_station import ConfigError
@@ -8,7 +9,13 @@ if TYPE_CHECKING:
     from partgate_engines.anomaly import Budget
 
 
-def read_budget(false_rejects: str | None, false_reviews: str | None, confidence: float) -> "Budget | None":
+def read_budget(
+    false_rejects: str | None,
+    false_reviews: str | None,
+    confidence: float,
+    *,
+    commissioning: bool = False,
+) -> "Budget | None":
     """Return the budget that was asked for, None if none was.
 
     Raises:
@@ -19,8 +26,9 @@ def read_budget(false_rejects: str | None, false_reviews: str | None, confidence
     if false_rejects is None:
         if false_reviews is not None:
             raise ConfigError("--false-reviews: goes with --false-rejects 1/N, which is missing")
-        return None
+        return Budget(confidence=confidence, commissioning=True) if commissioning else None
     try:
-        return Budget.of(false_rejects, false_reviews, confidence=confidence)
+        found = Budget.of(false_rejects, false_reviews, confidence=confidence)
+        return replace(found, commissioning=commissioning)
     except ValueError as error:
         raise ConfigError(f"--false-rejects: {error}") from error

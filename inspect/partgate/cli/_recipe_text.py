@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from partgate.records import Active, Recipe
     from partgate.retraining import ThresholdEffect, Verdicts
     from partgate_engines import Calibration
-    from partgate_station import Thresholds
+    from partgate_station import ImageReference, Thresholds
 
 _GROUPS = (
     ("held_out", "good parts learned from, held out"),
@@ -32,6 +32,10 @@ def show_json(
         "model": now.model_id,
         "calibration": calibration.model_dump(mode="json", exclude={"scores": True, "card": {"part_of"}}),
         "effect": asdict(effect),
+        "image_references": [
+            reference.model_dump(mode="json", exclude={"position": {"sketch"}})
+            for reference in now.recipe.image_references
+        ],
         "versions": [_version(row, now) for row in versions],
     }
 
@@ -53,11 +57,23 @@ def show_text(
             f"The thresholds in force are not those ({learned.review:.6g} and {learned.reject:.6g}):"
             f" {mine['created_by']} set them, because: {mine['reason']}"
         )
+    yield from (_image_line(reference) for reference in now.recipe.image_references)
     yield ""
     yield _effect_table(effect)
     yield from _left_out(effect)
     yield ""
     yield _versions_table(rows)
+
+
+def _image_line(reference: "ImageReference") -> str:
+    """Return how the good images looked, which a station holds its frames against."""
+    whose = "Good images" if reference.camera_id is None else f"Good images of camera {reference.camera_id}"
+    bright, focus, place = reference.brightness, reference.focus, reference.position
+    position = "in no common place" if place is None else f"within {place.farthest_px:.0f} px of each other"
+    return (
+        f"{whose} ({reference.images}): brightness {bright.low:.0f} to {bright.high:.0f},"
+        f" focus {focus.low:.3g} to {focus.high:.3g}, {position}."
+    )
 
 
 def change_json(

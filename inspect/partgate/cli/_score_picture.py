@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from xml.sax.saxutils import escape
 
@@ -19,14 +20,31 @@ _BEYOND = 0.1  # of the scale, on either side
 _GOOD, _DEFECTIVE, _FOUND_GOOD, _REVIEW, _REJECT = "#5b7a99", "#b3261e", "#2e7d4f", "#b26a00", "#b3261e"
 
 
-def score_picture(product: str, thresholds: "Thresholds", evidence: "Evidence") -> str:
-    """Return an SVG: bars for good parts held out, ticks for parts QA reviewed, lines for thresholds.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ticks:
+    """What the marks below the bars stand for."""
+
+    good: str = "QA found good"
+    defective: str = "QA found defective"
+    good_colour: str = _FOUND_GOOD
+
+
+def score_picture(
+    product: str, thresholds: "Thresholds", evidence: "Evidence", *, ticks: Ticks | None = None
+) -> str:
+    """Return an SVG: bars for good parts held out, ticks for other known parts, lines for thresholds.
 
     Higher scores are worse and stand on the right.
+
+    Args:
+        product: its name.
+        thresholds: to draw.
+        evidence: the scores.
+        ticks: what `found_good` and `found_defective` are called; None: what QA found.
     """
     low, high = _scale([thresholds.review, thresholds.reject, *evidence.held_out,
                         *evidence.found_good, *evidence.found_defective])  # fmt: skip
-    drawn = "\n".join(_drawing(product, thresholds, evidence, low, high))
+    drawn = "\n".join(_drawing(product, thresholds, evidence, low, high, ticks or Ticks()))
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {_HEIGHT}" width="{_WIDTH}"'
         f' height="{_HEIGHT}" font-family="sans-serif" font-size="12">\n{drawn}\n</svg>\n'
@@ -34,7 +52,7 @@ def score_picture(product: str, thresholds: "Thresholds", evidence: "Evidence") 
 
 
 def _drawing(
-    product: str, thresholds: "Thresholds", evidence: "Evidence", low: float, high: float
+    product: str, thresholds: "Thresholds", evidence: "Evidence", low: float, high: float, ticks: Ticks
 ) -> Iterator[str]:
     name = f"{product}: anomaly scores of {len(evidence.held_out)} good parts, held out"
     yield f"<title>{escape(name)}</title>"
@@ -44,10 +62,11 @@ def _drawing(
     yield f'<path d="M{_LEFT} {_BOTTOM}H{_WIDTH - _RIGHT}" stroke="#333333"/>'
     for value in (low, (low + high) / 2, high):
         yield _text(_place(value, low, high), _BOTTOM + 16, f"{value:.4g}", anchor="middle")
-    yield from _ticks(evidence.found_good, low, high, _BOTTOM + 24, _FOUND_GOOD)
+    yield from _ticks(evidence.found_good, low, high, _BOTTOM + 24, ticks.good_colour)
     yield from _ticks(evidence.found_defective, low, high, _BOTTOM + 40, _DEFECTIVE)
-    yield _text(_LEFT, _HEIGHT - 8, f"QA found good: {len(evidence.found_good)}", colour=_FOUND_GOOD)
-    found = f"QA found defective: {len(evidence.found_defective)}"
+    found = f"{ticks.good}: {len(evidence.found_good)}"
+    yield _text(_LEFT, _HEIGHT - 8, found, colour=ticks.good_colour)
+    found = f"{ticks.defective}: {len(evidence.found_defective)}"
     yield _text(_WIDTH - _RIGHT, _HEIGHT - 8, found, anchor="end", colour=_DEFECTIVE)
     yield from _line(thresholds.review, "review", 48, _REVIEW, low, high)
     yield from _line(thresholds.reject, "reject", 34, _REJECT, low, high)

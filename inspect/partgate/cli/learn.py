@@ -11,17 +11,44 @@ from pydantic import ValidationError
 from partgate.cli._app import DEFAULT_HOME, HomeOption, JsonFlag, acting_user, app
 from partgate.cli._budget import read_budget
 from partgate.cli._output import err, out, print_json, progress_bar
-from partgate_station import ConfigError, RecipeSettings, Region, load_recipe
+from partgate_station import CannotWrite, ConfigError, RecipeSettings, Region, load_recipe
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from partgate.records import Database, Home
     from partgate.retraining import LearnedProduct
+    from partgate_engines import PoseLimits
     from partgate_engines.anomaly import GoodImage, LearnSettings, Progress
 
-Kind = Literal["patchcore"]
-
+Kind = Literal[
+    "patchcore", "padim", "pca", "drawn", "stfpm", "fastflow", "supersimplenet", "reverse-distillation"
+]
+KindOption = Annotated[
+    Kind,
+    typer.Option(
+        help=(
+            "What is learned. patchcore, padim and pca take seconds; the others train a network for minutes"
+            " and hold a quarter of the good parts back for the thresholds. docs/reference/models.md compares"
+            " them."
+        )
+    ),
+]
+Steps = Annotated[
+    int | None,
+    typer.Option(
+        min=1, max=100_000, help="Steps of training, of a kind that trains.", show_default="200 or 300"
+    ),
+]
+Masks = Annotated[
+    Path | None,
+    typer.Option(
+        help=(
+            "Masks for some of --defects, named like them: what is not black is defective. supersimplenet"
+            " learns from these; other kinds only score them."
+        )
+    ),
+]
 
 Good = Annotated[Path | None, typer.Option(help="A folder with images of good parts.")]
 FromStation = Annotated[
@@ -68,6 +95,24 @@ TilePx = Annotated[
         show_default="one tile: the whole frame",
     ),
 ]
+Align = Annotated[
+    bool,
+    typer.Option(
+        "--align",
+        help=(
+            "The part does not always lie in the same place: find it in every frame, and judge the frame as"
+            " if it lay where the good ones do, for regions to follow it. A part that is not there or too far"
+            " off is UNDECIDED. Costs some milliseconds a frame."
+        ),
+    ),
+]
+AlignShift = Annotated[
+    float, typer.Option(min=0.01, max=0.5, help="With --align: how far off, as a share of the frame.")
+]
+AlignTurn = Annotated[float, typer.Option(min=0, max=180, help="With --align: turned by so many degrees.")]
+AlignScale = Annotated[
+    float, typer.Option(min=0, max=0.5, help="With --align: larger or smaller by so much; 0.1 is a tenth.")
+]
 Bank = Annotated[int, typer.Option(min=1, max=50_000, help="Rows of the memory bank.")]
 FalseRejects = Annotated[
     str | None,
@@ -86,6 +131,20 @@ FalseReviews = Annotated[
     ),
 ]
 Confidence = Annotated[float, typer.Option(min=0.5, max=0.9999, help="How sure --false-rejects has to be.")]
+Commissioning = Annotated[
+    bool,
+    typer.Option(
+        "--commissioning",
+        help=(
+            "A wide review band until there is evidence: review as low and reject as high as so few good"
+            " parts leave open. It narrows with every retraining; `partgate recipe threshold` ends it."
+        ),
+    ),
+]
+KeepOutliers = Annotated[
+    bool,
+    typer.Option("--keep-outliers", help="Learn images that do not belong to the others all the same."),
+]
 SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Leave out unusable images.")]
 
 
@@ -97,17 +156,25 @@ def learn(
     defects: Defects = None,
     recipe: RecipeFile = None,
     region: Regions = None,
-    kind: Annotated[Kind, typer.Option(help="What is learned.")] = "patchcore",
+    masks: Masks = None,
+    kind: KindOption = "patchcore",
+    steps: Steps = None,
     backbone: Backbone = None,
     layers: Layers = None,
     contrast: Contrast = "global",
     weights: Weights = None,
     size: Size = 256,
     tile_px: TilePx = None,
+    align: Align = False,
+    align_shift: AlignShift = 0.15,
+    align_turn: AlignTurn = 15.0,
+    align_scale: AlignScale = 0.1,
     bank: Bank = 2048,
     false_rejects: FalseRejects = None,
     false_reviews: FalseReviews = None,
     confidence: Confidence = 0.95,
+    commissioning: Commissioning = False,
+    keep_outliers: KeepOutliers = False,
     skip_bad: SkipBad = False,
     home: HomeOption = DEFAULT_HOME,
     as_json: JsonFlag = False,
@@ -116,48 +183,78 @@ def learn(
 
     The model goes into the home with its first recipe, whose thresholds come from the good parts
     themselves. A product's first model is active at once; a later one is a candidate until
-    `partgate models activate` puts it into force.
+    `partgate models activate` puts it into force. A good image that does not belong to the others is
+    shown and not learned. A page with pictures of what was seen lies in the home at the end.
 
     Example: `partgate learn tile --good images/good --defects images/defective`
     """
     from partgate.records import Database, Home
-    from partgate.retraining import learn_product
+    from partgate.retraining import StepTimes, learn_product, marked_defects
 
     if (good is None) == (from_station is None):
         raise typer.BadParameter("give --good DIR or --from-station STATION, one of the two")
+    if masks is not None and defects is None:
+        raise typer.BadParameter("--masks belong to images: give --defects DIR as well")
     settings = _learn_settings(
         kind=kind,
+        steps=steps,
         backbone=backbone,
         layers=layers,
         contrast=contrast,
         weights=weights,
         size_px=size,
         tile_px=tile_px,
+        align=_limits(align_shift, align_turn, align_scale) if align else None,
         bank_rows=bank,
-        budget=read_budget(false_rejects, false_reviews, confidence),
+        budget=read_budget(false_rejects, false_reviews, confidence, commissioning=commissioning),
+        keep_outliers=keep_outliers,
     )
     asked = _recipe_settings(recipe, region or [])
     started_s = time.monotonic()
     opened = Home.open(home)
-    with contextlib.closing(Database.open(opened)) as database, progress_bar() as progress:
+    with contextlib.closing(Database.open(opened)) as database, progress_bar() as shown:
+        progress = StepTimes(shown)
+        given = _read(good, skip_bad, progress) if good else _collected(opened, database, from_station or "")
+        defective = _read(defects, skip_bad, progress) if defects else ()
         learned = learn_product(
             opened,
             database,
             product,
-            good=_read(good, skip_bad, progress)
-            if good
-            else _collected(opened, database, from_station or ""),
-            defective=_read(defects, skip_bad, progress) if defects else (),
+            good=given,
+            defective=defective,
+            marked=marked_defects(defective, masks) if masks else (),
             recipe=asked,
             settings=settings,
             by=acting_user(),
             progress=progress,
         )
+        page = _page(opened, database, learned, given, defective)
     summary = _summary(product, learned, seconds=time.monotonic() - started_s)
+    summary["page"] = page and str(page)
     if as_json:
         print_json(summary)
     else:
         _print(summary)
+
+
+def _page(
+    home: "Home",
+    database: "Database",
+    learned: "LearnedProduct",
+    given: "Sequence[GoodImage]",
+    defective: "Sequence[GoodImage]",
+) -> Path | None:
+    """Write the page with pictures; None if it cannot be: the model is registered all the same."""
+    from partgate.cli._report_page import write_report
+    from partgate.records import latest_recipe, read_recipe
+
+    with database.read() as session:
+        recipe = read_recipe(latest_recipe(session, learned.model_id))
+    try:
+        return write_report(home, learned.model_id, recipe, learned.report, given, defective)
+    except CannotWrite as error:
+        err.print(f"no page with pictures: {error}", markup=False)
+        return None
 
 
 def _summary(product: str, learned: "LearnedProduct", *, seconds: float) -> dict[str, Any]:
@@ -187,6 +284,12 @@ def _learn_settings(*, layers: str | None, contrast: str, **given: Any) -> "Lear
         raise ConfigError(str(error)) from error
 
 
+def _limits(shift: float, turn_deg: float, scale: float) -> "PoseLimits":
+    from partgate_engines import PoseLimits
+
+    return PoseLimits(shift=shift, turn_deg=turn_deg, scale=scale)
+
+
 def _recipe_settings(recipe: Path | None, regions: list[str]) -> RecipeSettings:
     settings = load_recipe(recipe) if recipe else RecipeSettings()
     drawn = tuple(_region(number, text) for number, text in enumerate(regions))
@@ -206,7 +309,7 @@ def _region(number: int, text: str) -> Region:
         ) from error
 
 
-def _read(source: Path, skip_bad: bool, progress: "Progress") -> "tuple[GoodImage, ...]":  # noqa: FBT001
+def _read(source: Path, skip_bad: bool, progress: "Progress") -> "Sequence[GoodImage]":  # noqa: FBT001
     from partgate.retraining import read_images
 
     read = read_images(source, skip_bad=skip_bad, progress=progress)
@@ -215,12 +318,12 @@ def _read(source: Path, skip_bad: bool, progress: "Progress") -> "tuple[GoodImag
     return read.images
 
 
-def _collected(home: "Home", database: "Database", station: str) -> "tuple[GoodImage, ...]":
+def _collected(home: "Home", database: "Database", station: str) -> "Sequence[GoodImage]":
     from partgate.records import ImageStore
     from partgate.retraining import collected_images
 
     with database.read() as session:
-        return tuple(collected_images(session, ImageStore(home), station))
+        return collected_images(session, ImageStore(home), station)
 
 
 def _print(summary: dict[str, Any]) -> None:
@@ -229,7 +332,7 @@ def _print(summary: dict[str, Any]) -> None:
     out.print(
         f"Learned '{summary['product']}' from {summary['good_images']} good images"
         f" in {summary['seconds']:.1f} s: model {summary['model'][:12]},"
-        f" {summary['bank_rows']} rows in the memory bank."
+        f" {_what_was_made(summary)}."
     )
     out.print(f"Review from a score of {thresholds['review']:.4g}, reject from {thresholds['reject']:.4g}.")
     out.print(calibration["promise"], markup=False)
@@ -247,6 +350,22 @@ def _print(summary: dict[str, Any]) -> None:
             "The product has an active model already; put this one into force with:"
             f" partgate models activate {summary['model'][:12]}"
         )
+    if summary["page"]:
+        out.print(f"What was seen, with pictures: {summary['page']}", markup=False)
+
+
+def _what_was_made(summary: dict[str, Any]) -> str:
+    if summary["kind"] == "patchcore":
+        return f"{summary['bank_rows']} rows in the memory bank"
+    training = summary.get("training")
+    if training is None:
+        return f"{summary['kind']}, without a memory bank"
+    marked = f" and {training['defects']} defective ones with masks" if training["defects"] else ""
+    return (
+        f"{summary['kind']} trained for {training['steps']} steps on"
+        f" {summary['good_images'] - training['held_back']} of them{marked}; the thresholds rest on the"
+        f" {training['held_back']} held back"
+    )
 
 
 def _trials(summary: dict[str, Any]) -> "Iterator[str]":

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from partgate.records import Database, Home, Model
 
 models = typer.Typer(
-    help="The models of this home: list, show, verify, activate, roll back.", no_args_is_help=True
+    help="The models of this home: list, show, verify, activate, roll back, trace, forget.",
+    no_args_is_help=True,
 )
 app.add_typer(models, name="models")
 
@@ -51,8 +52,9 @@ def list_models(
 
 @models.command()
 def show(model: ModelArgument, home: HomeOption = DEFAULT_HOME) -> None:
-    """Print all that is kept about a model, as JSON: manifest, report, origin."""
+    """Print all that is kept about a model, as JSON: manifest, report, origin, page with pictures."""
     from partgate import records
+    from partgate.cli._report_page import report_path
     from partgate.records import Keys
     from partgate_engines import Bundle
 
@@ -61,7 +63,9 @@ def show(model: ModelArgument, home: HomeOption = DEFAULT_HOME) -> None:
         row = _row(found, records.active(session, found.product))
         report = found.report
     manifest = Bundle.open(opened.bundles_path / row["model"], trusted=Keys(opened).trusted()).manifest
-    print_json({**row, "report": report, "manifest": manifest.model_dump(mode="json")})
+    page = report_path(opened, row["model"])
+    print_json({**row, "page": str(page) if page.exists() else None, "report": report,
+                "manifest": manifest.model_dump(mode="json")})  # fmt: skip
 
 
 @models.command()

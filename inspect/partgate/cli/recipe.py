@@ -97,6 +97,13 @@ def threshold(
     confidence: Annotated[
         float, typer.Option(min=0.5, max=0.9999, help="How sure --false-rejects has to be.")
     ] = 0.95,
+    commissioning: Annotated[
+        bool,
+        typer.Option(
+            "--commissioning",
+            help="A review band as wide as the evidence is thin; for --false-rejects, or 1/5000 and 1/100.",
+        ),
+    ] = False,
     reason: Annotated[str, typer.Option(help="Why; kept with the version and in the audit trail.")] = "",
     by: Annotated[str, typer.Option(metavar="NAME", help="Who decided, if it was not you.")] = "",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would change.")] = False,
@@ -113,7 +120,8 @@ def threshold(
     """
     from partgate.retraining import change_thresholds, effect_of
 
-    budget = _asked(review, reject, read_budget(false_rejects, false_reviews, confidence))
+    wanted = read_budget(false_rejects, false_reviews, confidence, commissioning=commissioning)
+    budget = _asked(review, reject, wanted)
     why = _reason(reason, budget, dry_run=dry_run)
     with _opened(home) as (opened, database):
         now = _in_force(opened, database, product)
@@ -143,7 +151,9 @@ def _print(lines: "Iterable[str | Table]") -> None:
 def _asked(review: float | None, reject: float | None, budget: "Budget | None") -> "Budget | None":
     by_hand = review is not None or reject is not None
     if by_hand == (budget is not None):
-        raise typer.BadParameter("give --review and --reject, or one of them, or --false-rejects 1/N")
+        raise typer.BadParameter(
+            "give --review and --reject, or one of them, or --false-rejects 1/N, or --commissioning"
+        )
     return budget
 
 
@@ -155,7 +165,8 @@ def _reason(reason: str, budget: "Budget | None", *, dry_run: bool) -> str:
         return reason.strip()
     return (
         f"{reason.strip()} (for at most 1/{budget.reject_one_in} of the good parts rejected and"
-        f" 1/{budget.review_one_in} flagged, {100 * budget.confidence:g} % confidence)"
+        f" 1/{budget.review_one_in} flagged, {100 * budget.confidence:g} % confidence"
+        f"{', in commissioning' if budget.commissioning else ''})"
     )
 
 

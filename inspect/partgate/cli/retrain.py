@@ -36,9 +36,11 @@ def retrain(
 def _print(product: str, model_id: str, report: dict[str, Any]) -> None:
     good_set, reviewed = report["good_set"], report["reviewed"]
     added = len(report["added_parts"])
+    where = f"joined the memory bank ({report['bank_rows']} rows)"
+    if report["kind"] != "patchcore":
+        where = f"learned with the other images ({report['kind']}, anew)"
     out.print(
-        f"Candidate {model_id[:12]} for '{product}': {added} overturned part{'s' * (added != 1)}"
-        f" joined the memory bank ({report['bank_rows']} rows)."
+        f"Candidate {model_id[:12]} for '{product}': {added} overturned part{'s' * (added != 1)} {where}."
     )
     rows = [
         [

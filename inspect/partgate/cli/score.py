@@ -137,19 +137,16 @@ def _as_png(path: Path) -> Path:
 
 def _score_one(still: Still, runtime: "Runtime", recipe: Recipe, maps: Path | None) -> dict[str, Any]:
     from partgate_cameras import ImageError, read_image
+    from partgate_engines import PartNotLocated
 
     try:
         image = read_image(still.path)
     except ImageError as error:
-        return {
-            "file": str(still.path),
-            "score": None,
-            "verdict": Verdict.UNDECIDED,
-            "milliseconds": None,
-            "error": str(error),
-        }
+        return _undecided(still, str(error))
     started_s = time.perf_counter()
     (score,) = runtime.scores([image], [recipe.regions])
+    if isinstance(score, PartNotLocated):
+        return _undecided(still, f"{still.path}: {score}")
     if isinstance(score, PartgateError):
         raise score
     verdict = recipe.thresholds.verdict(score)
@@ -162,6 +159,16 @@ def _score_one(still: Still, runtime: "Runtime", recipe: Recipe, maps: Path | No
         "score": score if finite else None,
         "verdict": verdict,
         "milliseconds": round(milliseconds, 3),
+    }
+
+
+def _undecided(still: Still, why: str) -> dict[str, Any]:
+    return {
+        "file": str(still.path),
+        "score": None,
+        "verdict": Verdict.UNDECIDED,
+        "milliseconds": None,
+        "error": why,
     }
 
 

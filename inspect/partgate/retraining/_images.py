@@ -3,11 +3,14 @@
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
+from itertools import chain
 from pathlib import Path
 
 from sqlmodel import Session, col, select
 
 from partgate.records import Finding, Frame, ImageState, ImageStore, LearnedImage, Part, Review, SnapshotImage
+from partgate.retraining._deferred import DeferredImages
 from partgate_cameras import ImageError, list_images, read_image
 from partgate_engines.anomaly import GoodImage, Progress
 from partgate_station import DataError, MissingInput
@@ -21,7 +24,9 @@ PART_ORIGIN = "part:"
 class ReadImages:
     """The images of a folder and what was left out of it."""
 
-    images: tuple[GoodImage, ...]
+    images: Sequence[GoodImage]
+    """Decoded when they are asked for, beyond what stays in memory."""
+
     skipped: tuple[str, ...]
     """A sentence for each file that was left out because `skip_bad` was asked for."""
 
@@ -36,18 +41,23 @@ def read_images(source: Path, *, skip_bad: bool, progress: Progress) -> ReadImag
     if not source.exists():
         raise MissingInput(f"{source.absolute()}: no such file or folder")
     paths = list_images(source)
-    images: list[GoodImage] = []
+    images = DeferredImages(
+        [(str(path.relative_to(source.parent)), partial(read_image, path)) for path in paths]
+    )
+    usable: list[int] = []
     bad: list[str] = []
-    for number, path in enumerate(paths):
-        progress(f"reading {source.name}", number, len(paths))
+    progress(f"reading {source.name}", 0, len(paths))
+    for number in range(len(paths)):
         try:
-            images.append(GoodImage(pixels=read_image(path), origin=str(path.relative_to(source.parent))))
+            images[number]
         except ImageError as error:
             bad.append(str(error))
-    progress(f"reading {source.name}", len(paths), len(paths))
+        else:
+            usable.append(number)
+        progress(f"reading {source.name}", number + 1, len(paths))
     if bad and not skip_bad:
         raise DataError(refusal(bad, of=len(paths)))
-    return ReadImages(images=tuple(images), skipped=tuple(bad))
+    return ReadImages(images=images.only(usable), skipped=tuple(bad))
 
 
 def refusal(bad: Sequence[str], *, of: int) -> str:
@@ -60,7 +70,7 @@ def refusal(bad: Sequence[str], *, of: int) -> str:
     )
 
 
-def collected_images(session: Session, images: ImageStore, station_id: str) -> list[GoodImage]:
+def collected_images(session: Session, images: ImageStore, station_id: str) -> Sequence[GoodImage]:
     """Return what a station took while it had no recipe, less what a reviewer found defective.
 
     Raises:
@@ -79,28 +89,31 @@ def collected_images(session: Session, images: ImageStore, station_id: str) -> l
             f"station '{station_id}' has collected no images; run it without a product,"
             " or with one that has no model yet, to collect some"
         )
-    return [
-        GoodImage(pixels=images.get(sha256 or ""), origin=f"{PART_ORIGIN}{part}") for part, sha256 in rows
-    ]
+    return DeferredImages(
+        [(f"{PART_ORIGIN}{part}", partial(images.get, sha256 or "")) for part, sha256 in rows]
+    )
 
 
 def keep_snapshot(
     images: ImageStore, good: Sequence[GoodImage], defective: Sequence[GoodImage] = ()
 ) -> tuple[LearnedImage, ...]:
     """Store the pixels a model is learned from, so that it can be learned again without the files."""
-    entries = [(image, Finding.GOOD) for image in good] + [(image, Finding.DEFECTIVE) for image in defective]
+    entries = chain(
+        ((image, Finding.GOOD) for image in good), ((image, Finding.DEFECTIVE) for image in defective)
+    )
     return tuple(
         LearnedImage(
             image_sha256=images.put(image.pixels),
             origin=image.origin,
             finding=finding,
-            part_id=_part_of(image.origin),
+            part_id=part_of(image.origin),
         )
         for image, finding in entries
     )
 
 
-def _part_of(origin: str) -> uuid.UUID | None:
+def part_of(origin: str) -> uuid.UUID | None:
+    """Return the part that brought an image; None of one that comes from a file."""
     return uuid.UUID(origin.removeprefix(PART_ORIGIN)) if origin.startswith(PART_ORIGIN) else None
 
 
@@ -117,10 +130,12 @@ def snapshot_of(session: Session, model_id: str) -> tuple[LearnedImage, ...]:
     )
 
 
-def good_images(images: ImageStore, entries: Sequence[LearnedImage]) -> list[GoodImage]:
+def good_images(images: ImageStore, entries: Sequence[LearnedImage]) -> Sequence[GoodImage]:
     """Take the good images of a snapshot back out of the store."""
-    return [
-        GoodImage(pixels=images.get(entry.image_sha256), origin=entry.origin)
-        for entry in entries
-        if entry.finding is Finding.GOOD
-    ]
+    return DeferredImages(
+        [
+            (entry.origin, partial(images.get, entry.image_sha256))
+            for entry in entries
+            if entry.finding is Finding.GOOD
+        ]
+    )

@@ -17,10 +17,13 @@ from partgate.records import (
     add_model,
     add_recipe,
 )
+from partgate.retraining._image_health import learn_references
 from partgate.retraining._images import keep_snapshot
-from partgate.retraining._scores import score_images
+from partgate.retraining._scores import for_json, score_images
+from partgate.retraining._seen import lowest, what_was_seen
+from partgate.retraining._steps import StepTimes
 from partgate_engines import Bundle
-from partgate_engines.anomaly import GoodImage, Learned, LearnSettings, Progress, learn
+from partgate_engines.anomaly import DefectImage, GoodImage, Learned, LearnSettings, Progress, learn
 from partgate_station import DataError, Recipe, RecipeSettings, Thresholds, Verdict, check_name
 
 
@@ -44,6 +47,7 @@ def learn_product(
     *,
     good: Sequence[GoodImage],
     defective: Sequence[GoodImage] = (),
+    marked: Sequence[DefectImage] = (),
     recipe: RecipeSettings,
     settings: LearnSettings,
     by: str,
@@ -56,25 +60,46 @@ def learn_product(
 
     Args:
         defective: only scored for the report; nothing is learned from them.
+        marked: those of them that have masks: some kinds learn from these, and then they are not scored.
 
     Raises:
         DataError: there are no good images, or one of them cannot be learned from.
         ConfigError: a region does not fit into the images.
     """
     _check(product, good, recipe)
+    times = StepTimes.of(progress)
     learned = learn(
-        good, settings=settings, regions=recipe.regions, graphs=home.graphs_path, progress=progress
+        good,
+        settings=settings,
+        regions=recipe.regions,
+        graphs=home.graphs_path,
+        progress=times,
+        defects=marked,
     )
+    kept = learned.kept(good)
+    times("golden frames", 0, 1)
     bundle = learned.save(
         home.bundles_path,
         product=product,
         signer=Keys(home).signer(),
-        good=good,
+        good=kept,
         weights=settings.weights,
     )
-    full_recipe = Recipe(product=product, thresholds=learned.calibration.thresholds, **_settings_of(recipe))
-    report = learned_report(learned, bundle, full_recipe, defective, progress)
-    snapshot = keep_snapshot(ImageStore(home), good, defective)
+    times("golden frames", 1, 1)
+    with database.read() as session:
+        references = learn_references(session, kept)
+    full_recipe = Recipe(
+        product=product,
+        thresholds=learned.calibration.thresholds,
+        image_references=references,
+        **_settings_of(recipe),
+    )
+    report = learned_report(learned, bundle, full_recipe, _unknown(defective, marked, learned), times)
+    report |= what_was_seen(learned, bundle, good)
+    times("keeping the images", 0, 1)
+    snapshot = keep_snapshot(ImageStore(home), kept, defective)
+    times("keeping the images", 1, 1)
+    report["seconds_per_step"] = times.seconds()
     return database.write(
         lambda session: register(
             session, bundle=bundle, recipe=full_recipe, report=report, snapshot=snapshot, by=by
@@ -89,9 +114,19 @@ def _check(product: str, good: Sequence[GoodImage], recipe: RecipeSettings) -> N
             f"no images to learn '{product}' from: 0 found, at least 1 is needed, 20 or more are advised"
             " (PNG, JPEG, TIFF, BMP)"
         )
-    for image in good:
+    for image in good if recipe.regions else ():  # where there are none, no image is decoded for it
         height_px, width_px = image.pixels.shape[:2]
         recipe.check_regions(width_px=width_px, height_px=height_px)
+
+
+def _unknown(
+    defective: Sequence[GoodImage], marked: Sequence[DefectImage], learned: Learned
+) -> Sequence[GoodImage]:
+    """Return the defective images that were not learned from: only those say how well they are found."""
+    if learned.training is None or not learned.training.defects:
+        return defective
+    known = {image.origin for image in marked}
+    return [image for image in defective if image.origin not in known]
 
 
 def _settings_of(recipe: RecipeSettings) -> dict[str, Any]:
@@ -107,10 +142,13 @@ def learned_report(
 ) -> dict[str, Any]:
     """Return what learning saw and how sure the thresholds are, ready for JSON."""
     report: dict[str, Any] = {
-        "good_images": len(learned.held_out_scores),
+        "good_images": len(learned.good),
         "bank_rows": len(learned.bank.rows),
         "calibration": learned.calibration.model_dump(mode="json"),
+        "kind": learned.kind,
     }
+    if learned.training is not None:
+        report["training"] = learned.training.model_dump(mode="json")
     if learned.trials:
         report["contrast"], report["layers"] = learned.contrast, list(learned.layers)
         report["trials"] = [trial.model_dump(mode="json") for trial in learned.trials]
@@ -118,7 +156,8 @@ def learned_report(
         scores = score_images(bundle, defective, recipe.regions, progress, step="scoring defects")
         verdicts = [recipe.thresholds.verdict(score) for score in scores]
         report["defective_images"] = len(defective)
-        report["defective_scores"] = [round(score, 6) for score in scores]
+        report["defective_lowest"] = lowest(defective, scores)
+        report["defective_scores"] = [for_json(score) for score in scores]
         report["defective_flagged"] = sum(verdict is not Verdict.ACCEPT for verdict in verdicts)
     return report
 
@@ -132,8 +171,13 @@ def register(
     snapshot: Sequence[LearnedImage],
     by: str,
     parent_id: str | None = None,
+    reason: str | None = None,
 ) -> LearnedProduct:
-    """Add a model, its snapshot and a recipe for it; a product's first one becomes active."""
+    """Add a model, its snapshot and a recipe for it; a product's first one becomes active.
+
+    Args:
+        reason: kept with the recipe; None says whether it was learned or retrained.
+    """
     model = add_model(
         session,
         model_id=bundle.id,
@@ -144,8 +188,8 @@ def register(
         parent_id=parent_id,
         images=snapshot,
     )
-    reason = "learned" if parent_id is None else f"retrained from {parent_id[:12]}"
-    row = add_recipe(session, recipe=recipe, model_id=model.id, by=by, reason=reason)
+    usual = "learned" if parent_id is None else f"retrained from {parent_id[:12]}"
+    row = add_recipe(session, recipe=recipe, model_id=model.id, by=by, reason=reason or usual)
     is_first = active(session, recipe.product) is None
     if is_first:
         activate(session, recipe_id=row.key, by=by, reason="first model of the product")

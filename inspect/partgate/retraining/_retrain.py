@@ -21,9 +21,11 @@ from partgate.records import (
     StoreError,
     active,
 )
+from partgate.retraining._forget import forgotten_before
+from partgate.retraining._image_health import UnfitParts
 from partgate.retraining._images import PART_ORIGIN, good_images, snapshot_of
 from partgate.retraining._learn import LearnedProduct, register
-from partgate.retraining._scores import score_images
+from partgate.retraining._scores import for_json, score_images
 from partgate_engines import Bundle
 from partgate_engines.anomaly import GoodImage, Learned, Progress, update
 from partgate_station import DataError, Recipe, Verdict
@@ -37,6 +39,8 @@ class ReviewedFrame:
     image_sha256: str
     finding: Finding
     verdict: Verdict
+    is_unfit: bool = False
+    """Whether it did not look as learned: light, lens or mount were wrong, and nothing is learned from it."""
 
 
 def reviewed_frames(session: Session, product: str) -> tuple[ReviewedFrame, ...]:
@@ -47,21 +51,23 @@ def reviewed_frames(session: Session, product: str) -> tuple[ReviewedFrame, ...]
         .subquery()
     )
     rows = session.exec(
-        select(Part.id, Frame.image_sha256, Review.finding, Part.verdict)
+        select(Part, Frame.image_sha256, Review.finding)
         .join(latest, latest.c.part_id == Part.id)
         .join(Review, col(Review.id) == latest.c.review_id)
         .join(Frame, col(Frame.part_id) == col(Part.id))
         .where(Part.product == product, Frame.image_state == ImageState.KEPT)
         .order_by(col(Part.triggered_at), col(Frame.camera_id))
     )
+    unfit = UnfitParts(session)
     return tuple(
         ReviewedFrame(
-            part_id=part_id,
+            part_id=part.id,
             image_sha256=sha256 or "",
             finding=Finding(finding),
-            verdict=Verdict(verdict or Verdict.UNDECIDED),
+            verdict=Verdict(part.verdict or Verdict.UNDECIDED),
+            is_unfit=unfit.holds(part.station_id, part.trigger_id, part.reason),
         )
-        for part_id, sha256, finding, verdict in rows
+        for part, sha256, finding in rows
     )
 
 
@@ -85,10 +91,12 @@ def retrain_product(
                 f"'{product}' has no active model; learn it first: partgate learn {product} --good DIR"
             )
         snapshot = snapshot_of(session, current.model_id)
-        reviewed = reviewed_frames(session, product)
-    fresh = _overturned(reviewed, snapshot)
+        known = reviewed_frames(session, product)
+        forgotten = forgotten_before(session, current.model_id)
+    reviewed = tuple(frame for frame in known if not frame.is_unfit)
+    fresh = [f for f in _overturned(reviewed, snapshot) if f.image_sha256 not in forgotten]
     if not fresh:
-        raise DataError(_nothing_to_learn(product, reviewed))
+        raise DataError(_nothing_to_learn(product, known))
     bundle = Bundle.open(home.bundles_path / current.model_id, trusted=keys.trusted())
     good = good_images(images, snapshot)
     added = [GoodImage(pixels=images.get(f.image_sha256), origin=f"{PART_ORIGIN}{f.part_id}") for f in fresh]
@@ -98,6 +106,8 @@ def retrain_product(
     entries = _with_added(snapshot, fresh)
     report = {
         "added_parts": sorted({str(frame.part_id) for frame in fresh}),
+        "image_health_left_out": len(known) - len(reviewed),
+        "kind": learned.kind,
         "bank_rows": len(learned.bank.rows),
         "calibration": learned.calibration.model_dump(mode="json"),
         "good_set": _good_set(bundle, current.recipe, learned, recipe, added=len(fresh)),
@@ -130,8 +140,10 @@ def _overturned(reviewed: Sequence[ReviewedFrame], snapshot: Sequence[LearnedIma
 
 def _nothing_to_learn(product: str, reviewed: Sequence[ReviewedFrame]) -> str:
     parts = len({frame.part_id for frame in reviewed})
+    unfit = len({frame.part_id for frame in reviewed if frame.is_unfit})
+    left_out = f" ({unfit} of them are left out: their images did not look as learned)" if unfit else ""
     return (
-        f"nothing new to learn for '{product}': {parts} reviewed parts with images,"
+        f"nothing new to learn for '{product}': {parts} reviewed parts with images{left_out},"
         " none of them a flagged part that QA found good and the active model does not know."
         " Overturn false rejects in `partgate review`"
     )
@@ -183,7 +195,12 @@ def _reviewed(
     ]
     result: dict[str, Any] = {
         "scores": [
-            {"part": str(frame.part_id), "finding": frame.finding, "before": old, "after": new}
+            {
+                "part": str(frame.part_id),
+                "finding": frame.finding,
+                "before": for_json(old),
+                "after": for_json(new),
+            }
             for frame, old, new in zip(reviewed, *scored, strict=True)
         ]
     }

@@ -7,7 +7,16 @@ from numpy.typing import NDArray
 
 from partgate_engines import Source
 from partgate_engines.anomaly import GoodImage, LearnSettings, learn
-from partgate_engines.anomaly._kinship import alike, copies, describe, families, parts_of, related
+from partgate_engines.anomaly._kinship import (
+    alike,
+    copies,
+    copy_groups,
+    describe,
+    families,
+    kin,
+    parts_of,
+    related,
+)
 
 Draw = Callable[..., NDArray[np.uint8]]
 
@@ -19,21 +28,37 @@ def parts(photographs: Sequence[int], *, noise: float = 0.5) -> NDArray[np.float
     return np.array([part + random.normal(0, noise, 200) + 7 for part in shown], dtype=np.float32)
 
 
+def groups(descriptions: NDArray[np.float32]) -> list[list[int]]:
+    return [others.tolist() for others in alike(descriptions)]
+
+
 def test_photographs_of_one_part_are_alike_and_of_others_are_not() -> None:
-    same = alike(parts([3, 1, 1, 2, *[1] * 20]))
-    expected = np.zeros((27, 27), dtype=np.bool_)
-    expected[:3, :3] = expected[5:7, 5:7] = True
-    np.fill_diagonal(expected, val=False)
-    np.testing.assert_array_equal(same, expected)
+    expected: list[list[int]] = [[1, 2], [0, 2], [0, 1], [], [], [6], [5], *[[] for _ in range(20)]]
+    assert groups(parts([3, 1, 1, 2, *[1] * 20])) == expected
+
+
+def test_more_images_than_are_compared_at_once() -> None:
+    found = groups(parts([1] * 600 + [2, 3]))
+    assert found[:600] == [[]] * 600
+    assert found[600:] == [[601], [600], [603, 604], [602, 604], [602, 603]]
 
 
 def test_two_kinds_of_light_are_not_two_parts() -> None:
-    assert not alike(parts([15, 15], noise=0.3)).any()
+    assert not any(groups(parts([15, 15], noise=0.3)))
+
+
+def test_whoever_is_like_a_crowd_is_not_its_kin_from_the_other_side_either() -> None:
+    middle = np.eye(1, 40, dtype=np.float32)[0]
+    away = np.sqrt(1 - 0.8**2) * np.eye(40, dtype=np.float32)[1:10]
+    crowd = np.concatenate((middle[None], 0.8 * middle + away))  # nine are like the first, 0.64 each other
+    opposite = -crowd
+    found = groups(np.concatenate((crowd, opposite)))
+    assert not any(found)
 
 
 @pytest.mark.parametrize("count", [1, 2, 5])
 def test_few_or_equal_images_are_no_trouble(count: int) -> None:
-    assert not alike(np.ones((count, 9), dtype=np.float32)).any()
+    assert not any(groups(np.ones((count, 9), dtype=np.float32)))
 
 
 def test_what_is_not_judged_is_not_described() -> None:
@@ -56,7 +81,9 @@ def test_copies_and_likes_are_held_out_together() -> None:
     expected = np.eye(5, dtype=np.bool_)
     expected[0, 2] = expected[2, 0] = expected[3, 4] = expected[4, 3] = True
     np.testing.assert_array_equal(families(some), expected)
+    assert [own.tolist() for own in kin(some)] == [[0, 2], [1], [0, 2], [3, 4], [3, 4]]
     assert copies(some) == 1
+    assert copy_groups(some) == ((0, 2),)
     assert parts_of(some) == (0, 1, 0, 3, 3)
 
 

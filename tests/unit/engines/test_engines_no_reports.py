@@ -6,7 +6,7 @@ import sys
 import pytest
 
 _JUDGING = "from partgate_engines._openvino_device import library; library()"
-_EXPORTING = "from partgate_engines.anomaly._export import _calm\nwith _calm(): import openvino"
+_EXPORTING = "from partgate_engines.anomaly._export import calm\nwith calm(): import openvino"
 _ASKED = """
 import sys
 from openvino.tools.ovc import telemetry_utils as used

@@ -1,0 +1,201 @@
+"""From good images to a memory bank, a head and the graph of both. Imported only where one is learned."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from partgate_engines._bank import MemoryBank
+from partgate_engines._manifest import Source
+from partgate_engines._placement import Placement, place
+from partgate_engines._tiles import Grid
+from partgate_engines.anomaly._backbone import build_model
+from partgate_engines.anomaly._coreset import k_centre
+from partgate_engines.anomaly._export import Sizes, calm, exported
+from partgate_engines.anomaly._images import Chosen, GoodImage, checked
+from partgate_engines.anomaly._kinship import kin
+from partgate_engines.anomaly.kinds._drawn import DrawnGraphs
+from partgate_engines.anomaly.kinds._drawn_graph import BANK_SHARE, USUAL, DrawnGraph, Layers
+from partgate_engines.anomaly.kinds._drawn_head import BATCH, Pictured, train_head
+from partgate_engines.anomaly.kinds._drawn_pictures import DEFECTS, pictures_of
+from partgate_engines.anomaly.kinds._kind import Lesson
+
+_LAST = "blocks.6"
+_MOST_PICTURED = 200  # good images that defects are drawn on: 500 MB of features
+_LARGEST_POOL = 150_000_000  # features kept for the choice of a bank: 600 MB
+_LEAST_USUAL = 1e-2  # of a distance, far below any that two photographs have
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Pool:
+    rows: NDArray[np.float32]
+    origin: NDArray[np.int32]
+
+
+def drawn_graphs(
+    good: Sequence[GoodImage],
+    unseen: NDArray[np.bool_],
+    sources: Sequence[Source],
+    lesson: Lesson,
+    steps: int,
+) -> DrawnGraphs:
+    """Choose a bank from all images, train a head on some, and export the graph of both.
+
+    Args:
+        good: read once, those that the head sees twice.
+        unseen: (n,) those that the head does not see; defects are drawn on the others.
+        sources: of all, to know which show the same part.
+        lesson: how.
+        steps: of the training.
+
+    Raises:
+        WeightsRefused, GraphRefused, ImagesRefused, ConfigError: as `learn`.
+    """
+    settings = lesson.settings
+    with calm():
+        model = build_model(
+            backbone=settings.backbone, layers=(_LAST,), size_px=settings.size_px, weights=lesson.weights
+        )
+        model.requires_grad_(requires_grad=False)
+        grid = settings.size_px // 16, settings.size_px // 16
+        module = DrawnGraph(model, size_px=settings.size_px, grid=grid)
+        looking = _Looking(module=module, lesson=lesson, grid=grid)
+        pool = looking.pool(good)
+        pictured = looking.pictured(Chosen(good, _some_of(np.flatnonzero(~unseen), settings.seed)))
+        head, scaling, losses = train_head(
+            pictured, steps=steps, seed=settings.seed, progress=lesson.progress
+        )
+        bank, coverage = _bank(pool, rows=settings.bank_rows, seed=settings.seed)
+        scale = USUAL / max(_usual(pool, bank, sources), _LEAST_USUAL)
+        module.taught(scale=scale, scaling=scaling, head=head)
+    lesson.progress("export", 0, 1)
+    content = exported(module, Sizes(size_px=settings.size_px, grid=grid, features=bank.rows.shape[1]))
+    lesson.progress("export", 1, 1)
+    scaled = MemoryBank(rows=np.float32(scale) * bank.rows, origin=np.array(bank.origin))
+    return DrawnGraphs(
+        module=module,
+        content=content,
+        grid=grid,
+        bank=scaled,
+        coverage=scale * coverage,
+        losses=losses,
+        batch=BATCH,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Looking:
+    """How images become features."""
+
+    module: DrawnGraph
+    lesson: Lesson
+    grid: Grid
+
+    def pool(self, good: Sequence[GoodImage]) -> _Pool:
+        """Return the judged patches of all images, or an even choice of them where all would be too many."""
+        random = np.random.default_rng(self.lesson.settings.seed)
+        found: list[NDArray[np.float32]] = []
+        for position, image in enumerate(good):
+            pixels = checked(image)
+            placement = self._place(pixels)
+            patches, _ = self._features(placement.cut(pixels), placement.rows, placement.columns)
+            rows = patches.flatten(2).transpose(1, 2).flatten(0, 1).numpy()[placement.mask.ravel() > 0]
+            most = max(_LARGEST_POOL // (rows.shape[1] * len(good)), 1)
+            found.append(rows if len(rows) <= most else rows[np.sort(random.permutation(len(rows))[:most])])
+            self.lesson.progress("features", position + 1, len(good))
+        counts = [len(rows) for rows in found]
+        origin = np.repeat(np.arange(len(found), dtype=np.int32), counts)
+        return _Pool(rows=np.concatenate(found), origin=origin)
+
+    def pictured(self, good: Sequence[GoodImage]) -> Pictured:
+        """Draw on one tile of every image, and return what the backbone makes of the pictures."""
+        random = np.random.default_rng((self.lesson.settings.seed, 1))
+        eye = np.eye(self.lesson.settings.size_px, dtype=np.float32)
+        layers: list[Layers] = []
+        covered: list[NDArray[np.float32]] = []
+        for done, image in enumerate(good):
+            pictures = pictures_of(self._tile(image, random), random)
+            _, seen = self._features(np.concatenate((pictures.clean, pictures.spoilt)), eye, eye)
+            layers.append(_halved(seen))
+            covered.append(pictures.covered)
+            self.lesson.progress("defects drawn", done + 1, len(good))
+        return Pictured(
+            clean=_joined(layers, lambda layer: layer[:-DEFECTS]),
+            spoilt=_joined(layers, lambda layer: layer[-DEFECTS:]),
+            covered=torch.from_numpy(np.concatenate(covered)),
+        )
+
+    def _tile(self, image: GoodImage, random: np.random.Generator) -> NDArray[np.uint8]:
+        """Return one of an image's tiles as it is seen: (s, s, c), resized.
+
+        In whole grey levels, good ones like those with defects: a head would find whatever differs.
+        """
+        pixels = checked(image)
+        placement = self._place(pixels)
+        tiles = placement.cut(pixels)
+        tile = tiles[int(random.integers(len(tiles)))].astype(np.float32)
+        small = np.einsum("ah,hwc,wb->abc", placement.rows, tile, placement.columns, optimize=True)
+        return np.asarray(np.clip(np.rint(small), 0, 255), dtype=np.uint8)
+
+    def _features(
+        self, frames: NDArray[np.uint8], rows: NDArray[np.float32], columns: NDArray[np.float32]
+    ) -> tuple[Tensor, Layers]:
+        channels = torch.eye(3) if frames.shape[3] == 3 else torch.ones(3, 1)  # noqa: PLR2004 - colours
+        found: list[tuple[Tensor, Layers]] = []
+        with torch.no_grad():
+            for few in torch.split(torch.from_numpy(np.array(frames)), BATCH // 2):
+                arrays = torch.from_numpy(np.array(rows)), torch.from_numpy(np.array(columns))
+                found.append(self.module.backbone(self.module.resized(few, *arrays, channels)))
+        return torch.cat([patches for patches, _ in found]), _joined([seen for _, seen in found])
+
+    def _place(self, pixels: NDArray[np.uint8]) -> Placement:
+        settings = self.lesson.settings
+        return place(
+            height_px=pixels.shape[0],
+            width_px=pixels.shape[1],
+            regions=self.lesson.regions,
+            size_px=settings.size_px,
+            grid=self.grid,
+            tiling=settings.tiling(self.grid),
+        )
+
+
+def _some_of(positions: NDArray[np.intp], seed: int) -> list[int]:
+    if len(positions) <= _MOST_PICTURED:
+        return [int(position) for position in positions]
+    return sorted(int(one) for one in np.random.default_rng(seed).permutation(positions)[:_MOST_PICTURED])
+
+
+def _bank(pool: _Pool, *, rows: int, seed: int) -> tuple[MemoryBank, float]:
+    coreset = k_centre(pool.rows, count=rows, seed=seed)
+    bank = MemoryBank(rows=pool.rows[coreset.chosen], origin=pool.origin[coreset.chosen])
+    return bank, float(coreset.distance.max())
+
+
+def _usual(pool: _Pool, bank: MemoryBank, sources: Sequence[Source]) -> float:
+    """Return what the worst patches of a good part are away from the rows of other parts, on average."""
+    norms = np.einsum("kd,kd->k", bank.rows, bank.rows)
+    found = []
+    for position, together in enumerate(kin(sources)):
+        others = ~np.isin(bank.origin, together)
+        patches = pool.rows[pool.origin == position]
+        if not others.any() or not len(patches):
+            continue
+        squares = np.einsum("pd,pd->p", patches, patches)
+        nearest = squares + (norms[others] - 2 * patches @ bank.rows[others].T).min(axis=1)
+        worst = max(round(BANK_SHARE * len(nearest)), 1)
+        found.append(float(np.sqrt(np.abs(np.sort(nearest)[-worst:])).mean()))
+    return float(np.mean(found)) if found else USUAL
+
+
+def _halved(layers: Layers) -> Layers:
+    fine, middle, coarse = (layer.to(torch.float16) for layer in layers)
+    return fine, middle, coarse
+
+
+def _joined(several: Sequence[Layers], part: Callable[[Tensor], Tensor] = lambda layer: layer) -> Layers:
+    fine, middle, coarse = (torch.cat([part(layer) for layer in same]) for same in zip(*several, strict=True))
+    return fine, middle, coarse

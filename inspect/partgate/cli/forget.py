@@ -1,0 +1,88 @@
+"""`partgate models forget`: take images out of what a product was learned from."""
+
+import contextlib
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from partgate.cli._app import DEFAULT_HOME, HomeOption, JsonFlag, acting_user
+from partgate.cli._output import out, print_json, print_table, progress_bar, table
+from partgate.cli.models import models
+
+if TYPE_CHECKING:
+    from partgate.retraining import Forgettable, LearnedProduct
+
+
+@models.command()
+def forget(
+    product: Annotated[str, typer.Argument(help="A product with an active model.")],
+    image: Annotated[
+        list[str] | None, typer.Option(help="An image it was learned from, by its file's name. Repeatable.")
+    ] = None,
+    part: Annotated[
+        list[str] | None, typer.Option(help="A part that QA brought in, by its id. Repeatable.")
+    ] = None,
+    reason: Annotated[str, typer.Option(help="Why; kept with the recipe and in the audit trail.")] = "",
+    by: Annotated[str, typer.Option(metavar="NAME", help="Who decided, if it was not you.")] = "",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be forgotten.")] = False,
+    home: HomeOption = DEFAULT_HOME,
+    as_json: JsonFlag = False,
+) -> None:
+    """Make a candidate without some images: for a part that was learned as good and is not.
+
+    Every row that they brought to the memory bank goes, other images' patches take the places, and the
+    thresholds are calibrated anew. Copies of an image go with it. The active model stays until
+    `partgate models activate`; `partgate retrain` does not bring forgotten parts back.
+
+    Example: `partgate models forget tile --image exp1_num_9196.jpg --reason "a crack, seen by Vera"`
+    """
+    from partgate.records import Database, Home
+    from partgate.retraining import forget_images, forgettable
+
+    names = [*(image or []), *(part or [])]
+    if not names:
+        raise typer.BadParameter("say what to forget: --image NAME or --part ID")
+    if not reason.strip() and not dry_run:
+        raise typer.BadParameter("say why with --reason TEXT; it is kept with the recipe")
+    who = f"{by.strip()} ({acting_user()})" if by.strip() else acting_user()
+    opened = Home.open(home, create=False)
+    with contextlib.closing(Database.open(opened)) as database, progress_bar() as progress:
+        what = forgettable(opened, database, product, names)
+        made = (
+            None
+            if dry_run
+            else forget_images(opened, database, what, by=who, reason=reason.strip(), progress=progress)
+        )
+    if as_json:
+        print_json(_summary(product, what, made))
+    else:
+        _print(product, what, made)
+
+
+def _summary(product: str, what: "Forgettable", made: "LearnedProduct | None") -> dict[str, Any]:
+    return {
+        "product": product,
+        "parent": what.now.model_id,
+        "forgotten": list(what.images),
+        "changed": made is not None,
+        "model": made and made.model_id,
+        "recipe_version": made and made.recipe_version,
+        "thresholds": made and made.thresholds.model_dump(),
+        "calibration": made and made.report["calibration"],
+    }
+
+
+def _print(product: str, what: "Forgettable", made: "LearnedProduct | None") -> None:
+    rows = [[one["image"], "-" if one["rows"] is None else one["rows"]] for one in what.images]
+    print_table(table("", ["forgotten image", "rows it brought"], rows))
+    if made is None:
+        out.print("Nothing was changed: this was a dry run.")
+        return
+    old, new = what.now.recipe.thresholds, made.thresholds
+    out.print(
+        f"Candidate {made.model_id[:12]} for '{product}': review {old.review:.4g} -> {new.review:.4g}, reject"
+        f" {old.reject:.4g} -> {new.reject:.4g}."
+    )
+    for warning in made.report["calibration"]["warnings"]:
+        out.print(f"Warning: {warning}", markup=False)
+    out.print(f"Put it into force with: partgate models activate {made.model_id[:12]}")
