@@ -17,6 +17,7 @@ PACKAGES = [
     "partgate_cameras",
     "partgate_engines",
     "partgate_engines.anomaly",
+    "partgate_engines.anomaly.kinds",
     "partgate_station",
 ]
 
