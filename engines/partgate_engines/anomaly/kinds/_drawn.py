@@ -22,7 +22,6 @@ from partgate_engines.anomaly._settle import Settled, calibrated, settle
 from partgate_engines.anomaly._weights import PACKAGED_BACKBONE
 from partgate_engines.anomaly.kinds._kind import Lesson, Taught
 from partgate_engines.anomaly.kinds._shared import opened
-from partgate_engines.anomaly.kinds._trained import withheld
 from partgate_station import ConfigError
 
 _USUAL_LAYERS = LearnSettings().layers
@@ -32,6 +31,8 @@ _FEWEST_PARTS = 8
 """From fewer the head knows the parts, not the defects: alone it then says less than the bank."""
 
 _FEW_ROWS = 512  # of the bank that finds images which do not belong
+_FOLDS = 3
+"""Groups of parts that are scored by a head that saw the others: each takes a training."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,17 +48,21 @@ class DrawnGraphs:
     grid: Grid
     bank: MemoryBank
     coverage: float
+    scores: NDArray[np.float32]
+    """(n,) float32, of every image by a head that did not see its part, and by the others' rows."""
+
     losses: tuple[float, float]
-    """Mean over the first and the last tenth of the steps."""
+    """Mean over the first and the last tenth of the last head's steps."""
 
     batch: int
 
 
 @dataclass(frozen=True, slots=True)
 class Drawn:
-    """A memory bank of all good images, and a head that saw defects drawn on three quarters of them.
+    """A memory bank of all good images, and a head that saw defects drawn on them.
 
-    What gives the thresholds are the others, which the head did not see, by the bank without their own rows.
+    For the thresholds, every third of the parts is scored by a head that was taught on the other two, and by
+    the bank without their own rows.
 
     Source: the bank is PatchCore's, Roth et al. 2022, arXiv 2106.08265; to train on defects that are drawn is
     what Zavrtanik et al. 2021 (DRAEM, arXiv 2108.07610) and Li et al. 2021 (CutPaste, arXiv 2104.04015) do.
@@ -91,8 +96,7 @@ class Drawn:
         aside = {one.position for one in known.set_aside}
         kept = Chosen(good, [position for position in range(len(good)) if position not in aside])
         _check_parts(known.sources)
-        unseen = withheld(known.sources, settings.seed)
-        made = self._drawn(kept, unseen, known.sources, lesson)
+        made = self._drawn(kept, _folds(known.sources, settings.seed), known.sources, lesson)
         path = keep_graph(made.content, lesson.graphs)
         reader = Reader(
             graph=OpenVinoGraph(path, with_features=True),
@@ -104,8 +108,8 @@ class Drawn:
             graph=path,
             grid=made.grid,
             tiling=reader.tiling,
-            settled=_judged(reader, made, kept, unseen=unseen, known=known, settings=settings),
-            training=_training(made, settings, held_back=int(unseen.sum())),
+            settled=_judged(reader, made, kept, known=known, settings=settings),
+            training=_training(made, settings),
             module=made.module,
         )
 
@@ -126,7 +130,7 @@ class Drawn:
         return settle(reader, reader.patches(good, first=0, seed=plain.seed), good, plain)
 
     def _drawn(
-        self, good: Sequence[GoodImage], unseen: NDArray[np.bool_], sources: Sequence[Source], lesson: Lesson
+        self, good: Sequence[GoodImage], folds: NDArray[np.intp], sources: Sequence[Source], lesson: Lesson
     ) -> DrawnGraphs:
         try:
             from partgate_engines.anomaly._export import calm
@@ -137,7 +141,7 @@ class Drawn:
             raise TrainingUnavailable(
                 f"learning with {self.name} needs {error.name}; install partgate[train]"
             ) from error
-        return drawn_graphs(good, unseen, sources, lesson, lesson.settings.steps or _STEPS)
+        return drawn_graphs(good, folds, sources, lesson, lesson.settings.steps or _STEPS)
 
 
 def _check_parts(sources: Sequence[Source]) -> None:
@@ -149,35 +153,39 @@ def _check_parts(sources: Sequence[Source]) -> None:
         )
 
 
+def _folds(sources: Sequence[Source], seed: int) -> NDArray[np.intp]:
+    """Return which of the groups each image is in; those of one part are together."""
+    numbers, part = np.unique(parts_of(sources), return_inverse=True)
+    group = np.random.default_rng(seed).permutation(len(numbers)) % _FOLDS
+    return np.asarray(group[part], dtype=np.intp)
+
+
 def _judged(
     reader: Reader,
     made: DrawnGraphs,
     good: Sequence[GoodImage],
     *,
-    unseen: NDArray[np.bool_],
     known: Settled,
     settings: LearnSettings,
 ) -> Settled:
-    every = reader.held_out_scores(good, known.sources, made.bank)
     scores, calibration = calibrated(
         reader,
         made.bank,
         good,
         sources=known.sources,
-        scores=np.where(unseen, every, np.float32(np.nan)),
+        scores=made.scores,
         budget=settings.budget,
-        method="held-back",
         warnings=told(known.set_aside, len(good) + len(known.set_aside)),
     )
     return replace(known, bank=made.bank, coverage=made.coverage, scores=scores, calibration=calibration)
 
 
-def _training(made: DrawnGraphs, settings: LearnSettings, *, held_back: int) -> Training:
+def _training(made: DrawnGraphs, settings: LearnSettings) -> Training:
     first, last = made.losses
     return Training(
         steps=settings.steps or _STEPS,
         batch=made.batch,
-        held_back=held_back,
+        held_back=0,
         defects=0,
         first_loss=first,
         last_loss=last,

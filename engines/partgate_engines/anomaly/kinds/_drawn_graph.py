@@ -18,9 +18,6 @@ BANK_SHARE, HEAD_SHARE = 0.02, 0.01
 USUAL = 10.0
 """What the bank says of the worst patches of a good part that it does not hold."""
 
-# Between good parts that it did not see, a head's part of the score deviates by 2 to 3 if it saw 15 of them,
-# by 1.5 if it saw 75, the bank's by 1: from 20 tiles all weights from 0.15 to 0.5 gave the same to 0.007.
-_HEAD_WEIGHT = 0.4
 _HEAD_LEAST = 6.0  # logits below -6 say no more than -6: so maps and scores are never below zero
 _FIRST, _LAST = 2, 6  # blocks whose features are looked at
 _WIDTH = 48
@@ -106,19 +103,20 @@ class DrawnGraph(PatchGraph):
         super().__init__(model, size_px=size_px, worst=scored_patches(BANK_SHARE, grid), contrast="local")
         self.backbone = Backbone(model)
         self._head_worst = scored_patches(HEAD_SHARE, grid)
-        self._scale = 1.0
+        self._scale = self._weight = 1.0
         self._scaling: nn.Module = nn.Identity()
         self._head: nn.Module = nn.Identity()
 
-    def taught(self, *, scale: float, scaling: Scaling, head: Head) -> "DrawnGraph":
+    def taught(self, *, scale: float, weight: float, scaling: Scaling, head: Head) -> "DrawnGraph":
         """Take what was learned of a product.
 
         Args:
             scale: of features, and so of distances.
+            weight: of the head's part of the score; the bank's is 1.
             scaling: of what the head sees.
             head: trained.
         """
-        self._scale, self._scaling, self._head = scale, scaling, head
+        self._scale, self._weight, self._scaling, self._head = scale, weight, scaling, head
         return self.eval()
 
     def forward(  # noqa: PLR0917 - torch exports positional inputs, and these are the graph's
@@ -128,7 +126,7 @@ class DrawnGraph(PatchGraph):
         patches, seen = self.backbone(self.resized(frames, rows, columns, channels))
         far, far_map, features = self.compared(self._scale * patches, bank, mask)
         logits = self._head(self._scaling(seen))
-        said = _HEAD_WEIGHT * (logits + _HEAD_LEAST).relu()  # (n, gh, gw)
+        said = self._weight * (logits + _HEAD_LEAST).relu()  # (n, gh, gw)
         spoilt = said * mask
         worst = torch.topk(spoilt.flatten(1), self._head_worst, dim=1).values.mean(dim=1)
         # Whatever is not a number anywhere makes the score none: what a TopK does with NaN is not defined.

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
@@ -44,6 +45,15 @@ class Pictured:
     def count(self) -> int:
         """How many good pictures they were made of."""
         return len(self.clean[0]) // (1 + VIEWS)
+
+    def of(self, positions: NDArray[np.intp]) -> "Pictured":
+        """Return what is made of some of the good pictures, and of what was drawn on them."""
+        clean, spoilt = (_runs(positions, each) for each in (1 + VIEWS, DEFECTS))
+        return Pictured(
+            clean=_picked(self.clean, clean),
+            spoilt=_picked(self.spoilt, spoilt),
+            covered=self.covered[spoilt],
+        )
 
     def plain(self) -> Layers:
         """Return what is made of the good pictures as they are, in float32."""
@@ -133,6 +143,16 @@ def _noisy(layer: Tensor, noise: Tensor, random: np.random.Generator) -> Tensor:
     added = _NOISE * noise[first : first + layer.numel()].reshape(layer.shape)
     stays = torch.from_numpy(random.random(layer.shape[:2]) >= _DROPPED).to(torch.float32)[..., None, None]
     return (layer + added) * stays / (1 - _DROPPED)
+
+
+def _runs(positions: NDArray[np.intp], each: int) -> Tensor:
+    """Return where the pictures made of some good ones are, where of each so many follow each other."""
+    return torch.from_numpy((positions[:, None] * each + np.arange(each)).ravel().astype(np.int64))
+
+
+def _picked(layers: Layers, index: Tensor) -> Layers:
+    fine, middle, coarse = (layer[index] for layer in layers)
+    return fine, middle, coarse
 
 
 def _some(layers: Layers, positions: "np.ndarray[tuple[int], np.dtype[np.intp]]") -> Layers:

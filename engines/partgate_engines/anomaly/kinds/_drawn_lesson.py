@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from partgate_engines._bank import MemoryBank
+from partgate_engines._bank import MemoryBank, without
 from partgate_engines._manifest import Source
 from partgate_engines._placement import Placement, place
 from partgate_engines._tiles import Grid
@@ -17,6 +17,8 @@ from partgate_engines.anomaly._coreset import k_centre
 from partgate_engines.anomaly._export import Sizes, calm, exported
 from partgate_engines.anomaly._images import Chosen, GoodImage, checked
 from partgate_engines.anomaly._kinship import kin
+from partgate_engines.anomaly._references import Look, module_reference
+from partgate_engines.anomaly._settings import Progress
 from partgate_engines.anomaly.kinds._drawn import DrawnGraphs
 from partgate_engines.anomaly.kinds._drawn_graph import BANK_SHARE, USUAL, DrawnGraph, Layers
 from partgate_engines.anomaly.kinds._drawn_head import BATCH, Pictured, train_head
@@ -26,6 +28,7 @@ from partgate_engines.anomaly.kinds._kind import Lesson
 _LAST = "blocks.6"
 _MOST_PICTURED = 200  # good images that defects are drawn on: 500 MB of features
 _LARGEST_POOL = 150_000_000  # features kept for the choice of a bank: 600 MB
+_WEIGHTS = (0.1, 1.0)  # the least and the most of the head: where a few parts say more, they are too few
 _LEAST_USUAL = 1e-2  # of a distance, far below any that two photographs have
 
 
@@ -37,16 +40,16 @@ class _Pool:
 
 def drawn_graphs(
     good: Sequence[GoodImage],
-    unseen: NDArray[np.bool_],
+    folds: NDArray[np.intp],
     sources: Sequence[Source],
     lesson: Lesson,
     steps: int,
 ) -> DrawnGraphs:
-    """Choose a bank from all images, train a head on some, and export the graph of both.
+    """Choose a bank and train a head, and export the graph of both.
 
     Args:
-        good: read once, those that the head sees twice.
-        unseen: (n,) those that the head does not see; defects are drawn on the others.
+        good: read three times, one at a time.
+        folds: (n,) the group of each: its images are scored by a head that was taught on the other groups.
         sources: of all, to know which show the same part.
         lesson: how.
         steps: of the training.
@@ -64,23 +67,36 @@ def drawn_graphs(
         module = DrawnGraph(model, size_px=settings.size_px, grid=grid)
         looking = _Looking(module=module, lesson=lesson, grid=grid)
         pool = looking.pool(good)
-        pictured = looking.pictured(Chosen(good, _some_of(np.flatnonzero(~unseen), settings.seed)))
+        seen = _some_of(np.arange(len(good)), settings.seed)
+        pictured = looking.pictured(Chosen(good, seen))
+        bank, coverage = _bank(pool, rows=settings.bank_rows, seed=settings.seed)
+        scale = USUAL / max(_usual(pool, bank, sources), _LEAST_USUAL)
+        scaled = MemoryBank(rows=np.float32(scale) * bank.rows, origin=np.array(bank.origin))
+        together, parts = kin(sources), np.full((2, len(good)), np.nan)
+        for turn, fold in enumerate(np.unique(folds), start=1):
+            others = pictured.of(np.flatnonzero(folds[seen] != fold))
+            telling = _named(lesson.progress, f"training, held out {turn}")
+            head, scaling, _ = train_head(others, steps=steps, seed=settings.seed, progress=telling)
+            for position in np.flatnonzero(folds == fold):
+                for which, weight in enumerate((0.0, 1.0)):
+                    module.taught(scale=scale, weight=weight, scaling=scaling, head=head)
+                    parts[which, position] = looking.score(good[int(position)], scaled, together[position])
         head, scaling, losses = train_head(
             pictured, steps=steps, seed=settings.seed, progress=lesson.progress
         )
-        bank, coverage = _bank(pool, rows=settings.bank_rows, seed=settings.seed)
-        scale = USUAL / max(_usual(pool, bank, sources), _LEAST_USUAL)
-        module.taught(scale=scale, scaling=scaling, head=head)
+        of_bank, of_head = parts[0], parts[1] - parts[0]
+        weight = _weight(of_bank, of_head)
+        module.taught(scale=scale, weight=weight, scaling=scaling, head=head)
     lesson.progress("export", 0, 1)
     content = exported(module, Sizes(size_px=settings.size_px, grid=grid, features=bank.rows.shape[1]))
     lesson.progress("export", 1, 1)
-    scaled = MemoryBank(rows=np.float32(scale) * bank.rows, origin=np.array(bank.origin))
     return DrawnGraphs(
         module=module,
         content=content,
         grid=grid,
         bank=scaled,
         coverage=scale * coverage,
+        scores=(of_bank + weight * of_head).astype(np.float32),
         losses=losses,
         batch=BATCH,
     )
@@ -128,6 +144,19 @@ class _Looking:
             covered=torch.from_numpy(np.concatenate(covered)),
         )
 
+    def score(self, image: GoodImage, bank: MemoryBank, together: NDArray[np.intp]) -> float:
+        """Return an image's score by the module as it is now, without the rows that its like brought."""
+        settings = self.lesson.settings
+        look = Look(
+            size_px=settings.size_px,
+            grid=self.grid,
+            tiling=settings.tiling(self.grid),
+            regions=self.lesson.regions,
+        )
+        others = without(bank.augmented(), np.isin(bank.origin, together))
+        score, _ = module_reference(self.module, others, look).judge(checked(image))
+        return score
+
     def _tile(self, image: GoodImage, random: np.random.Generator) -> NDArray[np.uint8]:
         """Return one of an image's tiles as it is seen: (s, s, c), resized.
 
@@ -161,6 +190,17 @@ class _Looking:
             grid=self.grid,
             tiling=settings.tiling(self.grid),
         )
+
+
+def _weight(of_bank: NDArray[np.float64], of_head: NDArray[np.float64]) -> float:
+    """Return the head's weight: one at which it deviates between good parts as much as the bank does."""
+    spread = float(of_head.std())
+    return float(np.clip(of_bank.std() / max(spread, 1e-6), *_WEIGHTS))
+
+
+def _named(progress: Progress, step: str) -> Progress:
+    """Return what tells of a step under another name."""
+    return lambda _, done, total: progress(step, done, total)
 
 
 def _some_of(positions: NDArray[np.intp], seed: int) -> list[int]:
