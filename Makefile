@@ -10,7 +10,7 @@ COMPILE := $(UV) pip compile -q --universal --python-version 3.11 --generate-has
 	pyproject.toml
 ARGS ?=
 
-.PHONY: help demo test test-gpu check bench bench-gpu soak clean lock browser
+.PHONY: help demo test test-units test-processes test-gpu check bench bench-gpu soak clean lock browser
 
 help:  ## Say what each target does.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
@@ -18,8 +18,19 @@ help:  ## Say what each target does.
 demo: $(VENV)/installed  ## The whole story on a virtual line: learn, inspect, show, review. ARGS="--parts 60"
 	$(BIN)/partgate demo $(ARGS)
 
+# Two at a time: those that start processes wait more than they work. With ARGS, in one run.
 test: $(VENV)/installed browser  ## All tests, the browser's included. ARGS="-k name"
+ifeq ($(strip $(ARGS)),)
+	+@$(MAKE) --no-print-directory --output-sync=target -j2 test-units test-processes
+else
 	$(BIN)/pytest $(ARGS)
+endif
+
+test-units:
+	$(BIN)/pytest tests/unit
+
+test-processes:
+	$(BIN)/pytest tests/browser tests/faults tests/integration
 
 check: $(VENV)/installed  ## Lint, types, layers, and the commands the documents name.
 	$(BIN)/ruff check
