@@ -9,7 +9,7 @@ from collections import deque
 
 from partgate.line._gate_twin import GateTwin
 from partgate.line._output_link import GateLink, LinkLost, SocketLink
-from partgate.line._output_messages import Heard, Signal
+from partgate.line._output_messages import Heard, Signal, Told
 
 LEASE_S = 2.0
 TURN_S = 0.05
@@ -43,6 +43,7 @@ class SimulatedGate:
         self._lock = threading.Lock()
         self._line: SocketLink | None = None
         self._answers: deque[tuple[float, Heard]] = deque()
+        self._unread: tuple[SocketLink | None, Told | Heard | None] = (None, None)  # its thread's alone
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="simulated-gate", daemon=True)
         self._thread.start()
@@ -113,7 +114,13 @@ class SimulatedGate:
                 self._drop(line)
 
     def _turn(self, line: SocketLink) -> None:
-        message = line.receive(self._until_next_answer_s())
+        from_line, message = self._unread
+        if message is None or from_line is not line:
+            message = line.receive(self._until_next_answer_s())
+        # It may have hung while it waited: what came since is read when it goes on.
+        self._unread = (line, message) if self.is_stuck else (None, None)
+        if self.is_stuck:
+            return
         with self._lock:
             now_s = time.monotonic()
             if message is not None and not self._gets_lost():

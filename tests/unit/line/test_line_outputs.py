@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
@@ -232,6 +232,7 @@ KEYS = st.sampled_from(["kind", "part", "sequence", "verdict", "open", "ready", 
 KINDS = st.sampled_from(["signal", "release", "state", "accepted", "answer", "hello"])
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow])  # a busy machine is slow, not the inputs
 @given(st.binary(max_size=60) | st.dictionaries(KEYS, JSON | KINDS).map(lambda d: repr(d).encode()))
 def test_b46_bytes_that_are_no_message_are_refused(datagram: bytes) -> None:
     with contextlib.suppress(ValueError):
