@@ -47,10 +47,7 @@ def calibrate(
     budget: an extrapolation, and named so. Then both lie above the highest score, except that from 20
     parts on a score above the one-in-5,000 level moves only `reject`: one odd image among the good ones,
     which may be a defective one, makes people look at its like and does not open the gate for it.
-
-    While a product is commissioned, `review` lies where at least the allowed share of good parts is surely
-    above it, and `reject` where not even a tail as long as so few scores leave likely reaches: the band
-    between, which people look at, is as wide as what is not known, and narrows as good parts are added.
+    `Budget.commissioning` sets both otherwise (docs/decisions/0023).
 
     Args:
         scores: (n,) held-out scores, finite; with one image, those of its mirrors.

@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +42,7 @@ from partgate_engines.anomaly._references import (
     torch_reference,
     was_exported_here,
 )
+from partgate_engines.anomaly._settle import Settled
 from partgate_engines.anomaly._versions import libraries, version_of
 from partgate_station import Region
 
@@ -213,6 +214,35 @@ class Learned:
             partgate=version_of("partgate") or "unknown",
             libraries=libraries(),
         )
+
+
+def changed(bundle: Bundle, settled: Settled, regions: tuple[Region, ...]) -> Learned:
+    """Return a bundle's product with another bank and other thresholds; the rest stays as it was learned."""
+    manifest = bundle.manifest
+    return Learned(
+        kind=manifest.kind,
+        backbone=manifest.backbone,
+        layers=manifest.layers,
+        size_px=manifest.size_px,
+        grid=manifest.grid,
+        tiling=manifest.tiling,
+        contrast=manifest.contrast,
+        pose=manifest.pose,
+        trials=manifest.trials,
+        weights_sha256=manifest.weights_sha256,
+        graph=bundle.graph,
+        graph_sha256=manifest.graph_sha256,
+        bank=settled.bank,
+        bank_rows_learned=manifest.bank_rows_learned,
+        coverage=settled.coverage,
+        seed=manifest.seed,
+        good=settled.sources,
+        held_out_scores=settled.scores,
+        calibration=settled.calibration,
+        regions=regions,
+        learned_at=datetime.now(UTC),
+        parent=bundle.id,
+    )
 
 
 def _entries(golden: bytes, references: str, frames: Sequence[GoldenFrame]) -> Golden:

@@ -4,7 +4,6 @@ Both keep the memory bank's size and the rows' provenance, and calibrate the thr
 """
 
 from collections.abc import Collection, Sequence
-from datetime import UTC, datetime
 
 import numpy as np
 
@@ -16,11 +15,11 @@ from partgate_engines.anomaly._alignment import aligned
 from partgate_engines.anomaly._calibrate import budget_of
 from partgate_engines.anomaly._coreset import k_centre
 from partgate_engines.anomaly._images import Chosen, GoodImage
-from partgate_engines.anomaly._learned import Learned
+from partgate_engines.anomaly._learned import Learned, changed
 from partgate_engines.anomaly._provenance import without_images
 from partgate_engines.anomaly._reading import Patches, Reader
 from partgate_engines.anomaly._settings import Progress, quiet
-from partgate_engines.anomaly._settle import judge_good
+from partgate_engines.anomaly._settle import Settled, judge_good
 from partgate_engines.anomaly._witness import feature_graph
 from partgate_engines.anomaly.kinds import relearned
 from partgate_station import Region
@@ -178,27 +177,5 @@ def _changed(
     """Return the product with another bank, its thresholds calibrated again for the same budget."""
     manifest = bundle.manifest
     scores, calibration = judge_good(reader, bank, sources, budget_of(manifest.calibration), *good)
-    return Learned(
-        kind=manifest.kind,
-        backbone=manifest.backbone,
-        layers=manifest.layers,
-        size_px=manifest.size_px,
-        grid=manifest.grid,
-        tiling=manifest.tiling,
-        contrast=manifest.contrast,
-        pose=manifest.pose,
-        trials=manifest.trials,
-        weights_sha256=manifest.weights_sha256,
-        graph=bundle.graph,
-        graph_sha256=manifest.graph_sha256,
-        bank=bank,
-        bank_rows_learned=manifest.bank_rows_learned,
-        coverage=coverage,
-        seed=manifest.seed,
-        good=sources,
-        held_out_scores=scores,
-        calibration=calibration,
-        regions=reader.regions,
-        learned_at=datetime.now(UTC),
-        parent=bundle.id,
-    )
+    settled = Settled(bank=bank, coverage=coverage, sources=sources, scores=scores, calibration=calibration)
+    return changed(bundle, settled, reader.regions)

@@ -2,6 +2,7 @@
 
 import contextlib
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -188,13 +189,7 @@ def learn(
 
     Example: `partgate learn tile --good images/good --defects images/defective`
     """
-    from partgate.records import Database, Home
-    from partgate.retraining import StepTimes, learn_product, marked_defects
-
-    if (good is None) == (from_station is None):
-        raise typer.BadParameter("give --good DIR or --from-station STATION, one of the two")
-    if masks is not None and defects is None:
-        raise typer.BadParameter("--masks belong to images: give --defects DIR as well")
+    _check_sources(good, from_station, defects, masks)
     settings = _learn_settings(
         kind=kind,
         steps=steps,
@@ -209,21 +204,65 @@ def learn(
         budget=read_budget(false_rejects, false_reviews, confidence, commissioning=commissioning),
         keep_outliers=keep_outliers,
     )
-    asked = _recipe_settings(recipe, region or [])
+    summary = _taught(
+        Sources(good=good, from_station=from_station, defects=defects, masks=masks, skip_bad=skip_bad),
+        product,
+        recipe=_recipe_settings(recipe, region or []),
+        settings=settings,
+        home_path=home,
+    )
+    if as_json:
+        print_json(summary)
+    else:
+        _print(summary)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sources:
+    """Where the images come from."""
+
+    good: Path | None
+    from_station: str | None
+    defects: Path | None
+    masks: Path | None
+    skip_bad: bool
+
+
+def _check_sources(
+    good: Path | None, from_station: str | None, defects: Path | None, masks: Path | None
+) -> None:
+    if (good is None) == (from_station is None):
+        raise typer.BadParameter("give --good DIR or --from-station STATION, one of the two")
+    if masks is not None and defects is None:
+        raise typer.BadParameter("--masks belong to images: give --defects DIR as well")
+
+
+def _taught(
+    sources: Sources,
+    product: str,
+    *,
+    recipe: RecipeSettings,
+    settings: "LearnSettings",
+    home_path: Path,
+) -> dict[str, Any]:
+    """Learn the product, write its page, and return what to say of it."""
+    from partgate.records import Database, Home
+    from partgate.retraining import StepTimes, learn_product, marked_defects
+
     started_s = time.monotonic()
-    opened = Home.open(home)
+    opened = Home.open(home_path)
     with contextlib.closing(Database.open(opened)) as database, progress_bar() as shown:
         progress = StepTimes(shown)
-        given = _read(good, skip_bad, progress) if good else _collected(opened, database, from_station or "")
-        defective = _read(defects, skip_bad, progress) if defects else ()
+        given = _good(opened, database, sources, progress)
+        defective = _read(sources.defects, sources.skip_bad, progress) if sources.defects else ()
         learned = learn_product(
             opened,
             database,
             product,
             good=given,
             defective=defective,
-            marked=marked_defects(defective, masks) if masks else (),
-            recipe=asked,
+            marked=marked_defects(defective, sources.masks) if sources.masks else (),
+            recipe=recipe,
             settings=settings,
             by=acting_user(),
             progress=progress,
@@ -231,10 +270,15 @@ def learn(
         page = _page(opened, database, learned, given, defective)
     summary = _summary(product, learned, seconds=time.monotonic() - started_s)
     summary["page"] = page and str(page)
-    if as_json:
-        print_json(summary)
-    else:
-        _print(summary)
+    return summary
+
+
+def _good(
+    home: "Home", database: "Database", sources: Sources, progress: "Progress"
+) -> "Sequence[GoodImage]":
+    if sources.good is not None:
+        return _read(sources.good, sources.skip_bad, progress)
+    return _collected(home, database, sources.from_station or "")
 
 
 def _page(

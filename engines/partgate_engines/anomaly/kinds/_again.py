@@ -1,14 +1,13 @@
 """Changing what a product without a memory bank was learned from: it is learned again."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 
 from partgate_engines._bundle import Bundle
 from partgate_engines._openvino import OpenVinoGraph
 from partgate_engines._openvino_device import compile_graph
 from partgate_engines.anomaly._calibrate import budget_of
 from partgate_engines.anomaly._images import GoodImage
-from partgate_engines.anomaly._learned import Learned
+from partgate_engines.anomaly._learned import Learned, changed
 from partgate_engines.anomaly._reading import Reader
 from partgate_engines.anomaly._settings import LearnSettings, Progress
 from partgate_engines.anomaly.kinds._registry import kind_named
@@ -41,27 +40,4 @@ def relearned(
     graph = OpenVinoGraph(bundle.graph, with_features=True, compiled=compiled)
     reader = Reader(graph=graph, regions=regions, tiling=manifest.tiling, progress=progress)
     settled = kind_named(manifest.kind).relearn(reader, good, settings)
-    return Learned(
-        kind=manifest.kind,
-        backbone=manifest.backbone,
-        layers=manifest.layers,
-        size_px=manifest.size_px,
-        grid=manifest.grid,
-        tiling=manifest.tiling,
-        contrast=manifest.contrast,
-        pose=manifest.pose,
-        trials=manifest.trials,
-        weights_sha256=manifest.weights_sha256,
-        graph=bundle.graph,
-        graph_sha256=manifest.graph_sha256,
-        bank=settled.bank,
-        bank_rows_learned=manifest.bank_rows_learned,
-        coverage=settled.coverage,
-        seed=manifest.seed,
-        good=settled.sources,
-        held_out_scores=settled.scores,
-        calibration=settled.calibration,
-        regions=regions,
-        learned_at=datetime.now(UTC),
-        parent=bundle.id,
-    )
+    return changed(bundle, settled, regions)
