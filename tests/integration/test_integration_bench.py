@@ -3,8 +3,10 @@
 import json
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -139,6 +141,25 @@ def test_a_stream_counts_lateness_from_when_a_frame_was_due() -> None:
     assert not behind(stream, [5.0] * 20)
 
 
+def test_what_a_watched_call_spends_in_another_is_the_others() -> None:
+    from benchmarks.stages import Watch
+
+    watch = Watch()
+    inner = watch.around(partial(time.sleep, 0.05), "inner")
+
+    def both() -> None:
+        inner()
+        time.sleep(0.01)
+
+    outer = watch.around(both, "outer")
+    started_s = time.perf_counter()
+    outer()
+    whole_ms = 1000 * (time.perf_counter() - started_s)
+    assert watch.spent_ms["inner"] >= 50
+    assert watch.spent_ms["outer"] >= 10
+    assert watch.spent_ms["inner"] + watch.spent_ms["outer"] <= whole_ms
+
+
 def test_stages_are_told_apart_by_where_operators_stand_and_add_up() -> None:
     from benchmarks.stages import by_part, stages_of
 
@@ -151,8 +172,8 @@ def test_stages_are_told_apart_by_where_operators_stand_and_add_up() -> None:
     ]
     parts = by_part(operators)
     assert parts == {"resize": 3.0, "backbone": 12.0, "head": 16.0}
-    outside = {"cut": 5.0, "bind": 1.0, "infer": 32.0, "read": 2.0}
-    stages = stages_of({"whole": 41.0, **outside, **parts})
+    outside = {"cut": 5.0, "hand over": 0.5, "bind": 1.0, "infer": 32.0, "read": 2.0}
+    stages = stages_of({"whole": 41.5, **outside, **parts})
     assert stages["between operators"] == 1.0
     assert sum(stages.values()) == sum(outside.values())
     with pytest.raises(AssertionError, match="another shape"):
