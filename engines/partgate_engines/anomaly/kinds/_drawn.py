@@ -2,26 +2,21 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from partgate_engines._bank import MemoryBank
-from partgate_engines._errors import ImagesRefused, TrainingUnavailable
-from partgate_engines._manifest import KindName, Source, Training
-from partgate_engines._openvino import OpenVinoGraph
-from partgate_engines._tiles import Grid
-from partgate_engines.anomaly._graphs import keep_graph
-from partgate_engines.anomaly._images import Chosen, GoodImage
+from partgate_engines._errors import ImagesRefused
+from partgate_engines._manifest import KindName, Source
+from partgate_engines.anomaly._images import GoodImage
 from partgate_engines.anomaly._kinship import parts_of
-from partgate_engines.anomaly._outliers import told
 from partgate_engines.anomaly._reading import Reader
 from partgate_engines.anomaly._settings import LearnSettings
-from partgate_engines.anomaly._settle import Settled, calibrated, settle
+from partgate_engines.anomaly._settle import Settled, calibrated
 from partgate_engines.anomaly._weights import PACKAGED_BACKBONE
 from partgate_engines.anomaly.kinds._kind import Lesson, Taught
-from partgate_engines.anomaly.kinds._shared import opened
+from partgate_engines.anomaly.kinds._own_graph import Belonging, OwnGraph, belonging, training_libraries
 from partgate_station import ConfigError
 
 _USUAL_LAYERS = LearnSettings().layers
@@ -30,31 +25,18 @@ _STEPS = 200
 _FEWEST_PARTS = 8
 """From fewer the head knows the parts, not the defects: alone it then says less than the bank."""
 
-_FEW_ROWS = 512  # of the bank that finds images which do not belong
 _FOLDS = 3
 """Groups of parts that are scored by a head that saw the others: each takes a training."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DrawnGraphs:
-    """What a lesson leaves."""
+class DrawnResult(OwnGraph):
+    """What a lesson leaves; its losses are those of the head that the product keeps."""
 
-    module: Any
-    """The graph in torch."""
-
-    content: bytes
-    """The graph in ONNX."""
-
-    grid: Grid
     bank: MemoryBank
     coverage: float
     scores: NDArray[np.float32]
     """(n,) float32, of every image by a head that did not see its part, and by the others' rows."""
-
-    losses: tuple[float, float]
-    """Mean over the first and the last tenth of the last head's steps."""
-
-    batch: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,24 +74,17 @@ class Drawn:
     def teach(self, good: Sequence[GoodImage], lesson: Lesson) -> Taught:
         """See `Kind`."""
         settings = lesson.settings
-        known = self._known(good, lesson)
-        aside = {one.position for one in known.set_aside}
-        kept = Chosen(good, [position for position in range(len(good)) if position not in aside])
-        _check_parts(known.sources)
-        made = self._drawn(kept, _folds(known.sources, settings.seed), known.sources, lesson)
-        path = keep_graph(made.content, lesson.graphs)
-        reader = Reader(
-            graph=OpenVinoGraph(path, with_features=True),
-            regions=lesson.regions,
-            tiling=settings.tiling(made.grid),
-            progress=lesson.progress,
-        )
+        found = belonging(good, lesson, layers=_USUAL_LAYERS)
+        sources = found.known.sources
+        _check_parts(sources)
+        made = self._drawn(found.images, _folds(sources, settings.seed), sources, lesson)
+        path, reader = made.kept(lesson)
         return Taught(
             graph=path,
             grid=made.grid,
             tiling=reader.tiling,
-            settled=_judged(reader, made, kept, known=known, settings=settings),
-            training=_training(made, settings),
+            settled=_judged(reader, made, found, settings=settings),
+            training=made.training(steps=settings.steps or _STEPS),
             module=made.module,
         )
 
@@ -121,26 +96,11 @@ class Drawn:
             f" Learn the product again: partgate learn PRODUCT --kind {self.name} --good DIR"
         )
 
-    def _known(self, good: Sequence[GoodImage], lesson: Lesson) -> Settled:
-        """Return which images show the same part, and which do not belong: by a small memory bank."""
-        plain = replace(
-            lesson.settings, kind="patchcore", layers=_USUAL_LAYERS, bank_rows=_FEW_ROWS, steps=None
-        )
-        _, reader = opened(lesson, plain)
-        return settle(reader, reader.patches(good, first=0, seed=plain.seed), good, plain)
-
     def _drawn(
         self, good: Sequence[GoodImage], folds: NDArray[np.intp], sources: Sequence[Source], lesson: Lesson
-    ) -> DrawnGraphs:
-        try:
-            from partgate_engines.anomaly._export import calm
-
-            with calm():
-                from partgate_engines.anomaly.kinds._drawn_lesson import drawn_graphs
-        except ModuleNotFoundError as error:
-            raise TrainingUnavailable(
-                f"learning with {self.name} needs {error.name}; install partgate[train]"
-            ) from error
+    ) -> DrawnResult:
+        with training_libraries(self.name):
+            from partgate_engines.anomaly.kinds._drawn_lesson import drawn_graphs
         return drawn_graphs(good, folds, sources, lesson, lesson.settings.steps or _STEPS)
 
 
@@ -160,35 +120,23 @@ def _folds(sources: Sequence[Source], seed: int) -> NDArray[np.intp]:
     return np.asarray(group[part], dtype=np.intp)
 
 
-def _judged(
-    reader: Reader,
-    made: DrawnGraphs,
-    good: Sequence[GoodImage],
-    *,
-    known: Settled,
-    settings: LearnSettings,
-) -> Settled:
+def _judged(reader: Reader, made: DrawnResult, found: Belonging, *, settings: LearnSettings) -> Settled:
     scores, calibration = calibrated(
         reader,
         made.bank,
-        good,
-        sources=known.sources,
+        found.images,
+        sources=found.known.sources,
         scores=made.scores,
         budget=settings.budget,
-        warnings=told(known.set_aside, len(good) + len(known.set_aside)),
+        warnings=found.warnings,
     )
-    return replace(known, bank=made.bank, coverage=made.coverage, scores=scores, calibration=calibration)
-
-
-def _training(made: DrawnGraphs, settings: LearnSettings) -> Training:
-    first, last = made.losses
-    return Training(
-        steps=settings.steps or _STEPS,
-        batch=made.batch,
-        held_back=0,
-        defects=0,
-        first_loss=first,
-        last_loss=last,
+    return replace(
+        found.known,
+        bank=made.bank,
+        coverage=made.coverage,
+        scores=scores,
+        calibration=calibration,
+        regions=reader.regions,
     )
 
 

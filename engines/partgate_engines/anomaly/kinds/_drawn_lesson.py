@@ -19,7 +19,7 @@ from partgate_engines.anomaly._images import Chosen, GoodImage, checked
 from partgate_engines.anomaly._kinship import kin
 from partgate_engines.anomaly._references import Look, module_reference
 from partgate_engines.anomaly._settings import Progress
-from partgate_engines.anomaly.kinds._drawn import DrawnGraphs
+from partgate_engines.anomaly.kinds._drawn import DrawnResult
 from partgate_engines.anomaly.kinds._drawn_graph import BANK_SHARE, USUAL, DrawnGraph, Layers
 from partgate_engines.anomaly.kinds._drawn_head import BATCH, Pictured, train_head
 from partgate_engines.anomaly.kinds._drawn_pictures import DEFECTS, pictures_of
@@ -44,7 +44,7 @@ def drawn_graphs(
     sources: Sequence[Source],
     lesson: Lesson,
     steps: int,
-) -> DrawnGraphs:
+) -> DrawnResult:
     """Choose a bank and train a head, and export the graph of both.
 
     Args:
@@ -90,7 +90,7 @@ def drawn_graphs(
     lesson.progress("export", 0, 1)
     content = exported(module, Sizes(size_px=settings.size_px, grid=grid, features=bank.rows.shape[1]))
     lesson.progress("export", 1, 1)
-    return DrawnGraphs(
+    return DrawnResult(
         module=module,
         content=content,
         grid=grid,
