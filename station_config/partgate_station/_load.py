@@ -13,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 
 from partgate_station._errors import ConfigError, MissingInput
 from partgate_station._recipe import RecipeSettings
-from partgate_station._secrets import masked
+from partgate_station._secrets import masked, readable_by_others, secrets_in
 from partgate_station._station import (
     SCHEMA_VERSION,
     Camera,
@@ -56,14 +56,20 @@ def load_station(path: Path) -> StationConfig:
     Raises:
         MissingInput: there is no such file.
         ConfigError: it is not TOML, not UTF-8, of a newer schema, or says something that is not
-            allowed; all of it is named at once.
+            allowed; all of it is named at once. Or everybody may read a password: in it, or in a
+            file that it names.
     """
     path = path.expanduser().absolute()
     document = _parse(path, StationConfig)
     _check_schema(path, document)
     station = _validate(path, document, StationConfig)
     station = _with_absolute_paths(station, path.parent)
-    problems = [*_same_camera_twice(station), *_unusable_folders(station), *trigger_problems(station)]
+    problems = [
+        *_same_camera_twice(station),
+        *_unusable_folders(station),
+        *trigger_problems(station),
+        *_open_secrets(path, document, station),
+    ]
     if problems:
         raise ConfigError([f"{path.name}: {problem}" for problem in problems])
     return station
@@ -262,3 +268,19 @@ def _unusable_files(station: StationConfig) -> Iterator[str]:
                 yield f"cameras[{number}].{name}: {file} is {'a folder' if file.is_dir() else 'not there'}"
             elif not os.access(file, os.R_OK):
                 yield f"cameras[{number}].{name}: {file} cannot be read: permission to read it is missing"
+
+
+def _open_secrets(path: Path, document: Mapping[str, Any], station: StationConfig) -> Iterator[str]:
+    mode = readable_by_others(path)
+    for where in () if mode is None else secrets_in(document):
+        yield (
+            f"{where} contains a password and the file is readable by others (mode {mode});"
+            f" chmod 600 {path}, or keep the password in a password_file"
+        )
+    for number, camera in enumerate(station.cameras):
+        file = getattr(camera, "password_file", None)
+        if file is not None and file.is_file() and (mode := readable_by_others(file)) is not None:
+            yield (
+                f"cameras[{number}].password_file: {file} is readable by others (mode {mode});"
+                f" chmod 600 {file}"
+            )

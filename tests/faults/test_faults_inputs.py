@@ -1,4 +1,4 @@
-"""Bad inputs of a command line and a camera's clock (robustness B10, B23, B51, B52), in the real program."""
+"""Bad inputs (robustness B05, B06, B10, B23, B46, B48, B51, B52), most of them in the real program."""
 
 import os
 import signal
@@ -43,6 +43,82 @@ class Bad:
     name: str
     content: str
     says: str
+
+
+B05 = [
+    Bad("a password in an address", 'source = "rtsp://viewer:geheim@127.0.0.1:1/s"', "cameras[0].source"),
+    Bad("without a name", 'source = "rtsp://:geheim@127.0.0.1:1/s"', "cameras[0].source"),
+    Bad("in the query", 'source = "http://127.0.0.1:1/s?user=a&pwd=geheim"', "cameras[0].source"),
+    Bad("in the path", 'source = "rtsp://127.0.0.1:1/user=a_password=geheim_1"', "cameras[0].source"),
+    Bad(
+        "a header",
+        'source = "tcp://127.0.0.1:1"\noptions = {headers = "Authorization: Basic geheim"}',
+        "cameras[0].options.headers",
+    ),
+    Bad(
+        "by its name",
+        'source = "tcp://127.0.0.1:1"\noptions = {http_token = "geheim"}',
+        "cameras[0].options.http_token",
+    ),
+]
+NO_SECRET = {
+    "no password": 'source = "rtsp://viewer@127.0.0.1:1/s"',
+    "an empty one": 'source = "rtsp://viewer:@127.0.0.1:1/s"',
+    "words like it": 'source = "http://127.0.0.1:1/s?monkey=1&keyframe=2&passage"',
+    "a port": 'source = "tcp://127.0.0.1:8554"',
+}
+
+
+def with_video(folder: Path, settings: str, *, mode: int) -> Path:
+    """Write a station file whose only camera is a video."""
+    path = folder / "station.toml"
+    path.write_text(f'station_id = "one"\n[[cameras]]\nkind = "video"\ncamera_id = "top"\n{settings}\n')
+    path.chmod(mode)
+    return path
+
+
+@pytest.mark.parametrize("bad", B05, ids=lambda bad: bad.name)
+def test_b05_a_password_in_a_file_that_others_can_read_is_refused(bad: Bad, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_station(with_video(tmp_path, bad.content, mode=0o644))
+    (problem,) = caught.value.problems
+    assert problem == (
+        f"station.toml: {bad.says} contains a password and the file is readable by others (mode 0644);"
+        f" chmod 600 {tmp_path}/station.toml, or keep the password in a password_file"
+    )
+    assert "geheim" not in str(caught.value)
+    for mode in (0o600, 0o640):  # a service's group may read it
+        load_station(with_video(tmp_path, bad.content, mode=mode))
+
+
+@pytest.mark.parametrize("name", NO_SECRET)
+def test_b05_a_file_without_a_password_may_be_read_by_all(name: str, tmp_path: Path) -> None:
+    load_station(with_video(tmp_path, NO_SECRET[name], mode=0o644))
+
+
+def test_b05_a_password_file_is_kept_as_close(tmp_path: Path) -> None:
+    secret = tmp_path / "camera.password"
+    secret.write_text("geheim")
+    secret.chmod(0o604)
+    settings = 'source = "rtsp://viewer@127.0.0.1:1/s"\npassword_file = "camera.password"'
+    station = with_video(tmp_path, settings, mode=0o644)
+    with pytest.raises(
+        ConfigError, match=r"camera\.password is readable by others \(mode 0604\); chmod 600 "
+    ):
+        load_station(station)
+    secret.chmod(0o440)
+    load_station(station)
+
+
+@pytest.mark.parametrize("command", ["check", "run"])
+def test_b05_neither_check_nor_run_takes_such_a_file(command: str, tmp_path: Path) -> None:
+    station = with_video(tmp_path, B05[0].content, mode=0o644)
+    done = partgate(command, station, home=tmp_path / "home")
+    assert done.returncode == 78
+    said = done.stdout + done.stderr
+    assert "cameras[0].source contains a password" in " ".join(said.split())
+    assert "geheim" not in said
+    assert "Traceback" not in said
 
 
 B10 = [

@@ -23,7 +23,7 @@ def test_paths_count_from_the_station_file(tmp_path: Path) -> None:
     camera = load(tmp_path, 'source = "parts.mkv"')
     assert camera.source == str(tmp_path / "parts.mkv")
     assert not camera.is_live
-    (tmp_path / "secret").write_text("x")
+    (tmp_path / "secret").touch(mode=0o600)
     camera = load(tmp_path, 'source = "rtsp://a@h/x"\npassword_file = "secret"')
     assert camera.password_file == tmp_path / "secret"
 
