@@ -7,25 +7,47 @@ write whole, in part, or not at all.
 import os
 import random
 import shutil
+import time
 import uuid
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pysqlite3
 import pysqlite3.dbapi2 as sqlite
 import pytest
-from sqlmodel import select
+from sqlmodel import Session, col, select
 
-from partgate.records import Database, Home, OpenPart, Part
+from partgate.records import (
+    ClosedPart,
+    Database,
+    Frame,
+    Home,
+    ImageStore,
+    OpenPart,
+    Part,
+    RecordedFrame,
+    StoreError,
+    _durable,
+)
+from partgate.records._durable import NewFile
 from partgate.records._journal import SLOT_BYTES, SLOTS, Journal, _left_in, fold, journal_path
 from partgate.records._parts import insert_open
 from partgate.records._registry import add_station
+from partgate.records._writing import PartWriter
+from partgate_station import Verdict
+from power_loss import Disk as WholeDisk
+from power_loss import SqliteWrites, Synced, Wrote
 
 SECTOR_BYTES = 512
 CUTS = 300
-PAGE_BYTES, WAL_FRAME_BYTES = 4096, 24
+DATABASE_CUTS, IMAGE_CUTS = 500, 100
+ROUNDS, MOST_PARTS, PAGES_OF_LOG = 120, 6, 60
+BATCHES, ALIKE = 7, 5
+LONG_AGO_S = 4000.0  # after which a half-written file is nobody's
 
 
 def part(number: int) -> OpenPart:
@@ -114,44 +136,254 @@ def test_f20_no_promised_trigger_is_missing_from_the_journal_after_any_cut(
             assert must <= set(session.exec(select(Part.id)).all())
 
 
-def test_f20_no_committed_row_is_missing_from_the_database_after_any_cut(tmp_path: Path) -> None:
-    home, chance = Home.open(tmp_path / "home"), random.Random(20)
-    ids: list[uuid.UUID] = []
-    sizes: list[int] = []
+@dataclass(kw_only=True)
+class Story:
+    """What a database's files went through, and what was promised when."""
+
+    disk: WholeDisk
+    database: int
+    log: int
+    ids: list[uuid.UUID] = field(default_factory=list)
+    kept: list[tuple[int, int]] = field(default_factory=list)
+    """From so many steps on: so many of `ids` must be there."""
+
+    def promised(self, at: int) -> set[uuid.UUID]:
+        count = max((count for steps, count in self.kept if steps <= at), default=0)
+        return set(self.ids[:count])
+
+    @property
+    def moves(self) -> Sequence[int]:
+        """The steps at which the log is on its way into the database."""
+        return [
+            number
+            for number, step in enumerate(self.disk.done)
+            if isinstance(step, Wrote) and step.file == self.database
+        ]
+
+    @property
+    def checkpoints(self) -> int:
+        """How often it was, to the end."""
+        return sum(isinstance(step, Synced) and step.what == self.database for step in self.disk.done)
+
+
+def database_story(home: Home, chance: random.Random) -> Story:
+    """Write parts into a database whose log is moved into it again and again, as a station's is."""
+    disk = WholeDisk(home.path)
     with Database.open(home) as database:
         database.write(lambda session: add_station(session, station_id="one")).result(30)
-        before = home.database_path.read_bytes()
-        wal = home.database_path.with_name(home.database_path.name + "-wal")
-        for number in range(1, 41):
-            one = part(number)
-            database.write(lambda session, one=one: insert_open(session, "one", [one])).result(30)  # type: ignore[misc]
-            ids.append(one.part_id)
-            sizes.append(wal.stat().st_size)
-        written = wal.read_bytes()
-        assert home.database_path.read_bytes() == before, "nothing was moved out of the log meanwhile"
-    assert sizes == sorted(sizes)
-    assert sizes[0] < sizes[-1] == len(written)
-    for cut in range(40):
-        committed = chance.randrange(len(ids))
-        broken = tmp_path / f"cut-{cut}"
-        broken.mkdir()
-        shutil.copy(home.marker_path, broken)
-        (broken / home.database_path.name).write_bytes(before)
-        (broken / wal.name).write_bytes(_torn(written, sizes[committed], chance))
-        connection = sqlite.connect(str(broken / home.database_path.name))
-        assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
-        found = {uuid.UUID(row[0]) for row in connection.execute("SELECT id FROM part")}
+    path = home.database_path.resolve()
+    story = Story(
+        disk=disk,
+        database=disk.new(path, path.read_bytes()),
+        log=disk.new(path.with_name(path.name + "-wal")),
+    )
+    with SqliteWrites(pysqlite3._sqlite3.__file__, disk).watching(), Database.open(home) as database:
+        database.write(_with_a_short_log).result(30)
+        for number in range(ROUNDS):
+            batch = [part(1 + number * MOST_PARTS + more) for more in range(chance.randrange(1, MOST_PARTS))]
+            database.write(lambda session, batch=batch: insert_open(session, "one", batch)).result(30)  # type: ignore[misc]
+            story.ids += [one.part_id for one in batch]
+            story.kept.append((len(disk.done), len(story.ids)))
+        disk = story.disk = replace(disk, done=list(disk.done))  # without what closing does
+    return story
+
+
+def _with_a_short_log(session: Session) -> None:
+    """Have SQLite move its log into the database after so many pages; by default after 1,000."""
+    session.connection().exec_driver_sql(f"PRAGMA wal_autocheckpoint={PAGES_OF_LOG}")
+
+
+def left_in_database(
+    home: Home, story: Story, folder: Path, contents: dict[int, bytes]
+) -> tuple[set[uuid.UUID], str]:
+    """Open what a cut left; return the parts in it, and what SQLite says of its soundness."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    path = folder / home.database_path.name
+    path.write_bytes(contents[story.database])
+    path.with_name(path.name + "-wal").write_bytes(contents[story.log])
+    connection = sqlite.connect(str(path))
+    try:
+        connection.execute("PRAGMA synchronous=OFF")  # only looked at
+        ((sound, *_), *_) = connection.execute("PRAGMA integrity_check").fetchall()
+        return {uuid.UUID(row[0]) for row in connection.execute("SELECT id FROM part")}, sound
+    except sqlite.DatabaseError as error:
+        return set(), str(error)
+    finally:
         connection.close()
-        assert set(ids[: committed + 1]) <= found <= set(ids)
 
 
-def _torn(written: bytes, synced: int, chance: random.Random) -> bytes:
-    """Return a log of which all up to `synced` is on disk, and of each frame after it some sectors."""
-    content = bytearray(written[:synced])
-    for start in range(synced, len(written), WAL_FRAME_BYTES + PAGE_BYTES):
-        frame = bytearray(written[start : start + WAL_FRAME_BYTES + PAGE_BYTES])
-        for sector in range(0, len(frame), SECTOR_BYTES):
-            if chance.random() < 0.3:
-                frame[sector : sector + SECTOR_BYTES] = bytes(len(frame[sector : sector + SECTOR_BYTES]))
-        content += frame
-    return bytes(content[: synced + chance.randrange(len(written) - synced + 1)])
+def test_f20_no_committed_row_is_missing_from_the_database_after_any_cut(tmp_path: Path) -> None:
+    home, chance = Home.open(tmp_path / "home"), random.Random(20)
+    story = database_story(home, chance)
+    assert story.checkpoints >= 10, "cuts while the log is moved into the database"
+    broken = tmp_path / "cut"
+    for _ in range(DATABASE_CUTS):
+        at = (
+            chance.choice(story.moves)
+            if chance.random() < 0.5
+            else chance.randrange(len(story.disk.done) + 1)
+        )
+        found, sound = left_in_database(home, story, broken, story.disk.contents(at, chance))
+        assert sound == "ok"
+        assert story.promised(at) <= found <= set(story.ids)
+
+
+def test_f20_the_database_is_lost_by_a_disk_that_says_synced_and_is_not(tmp_path: Path) -> None:
+    """The replay can find a loss: what it assumes of an honest disk is what it finds with one."""
+    home, chance = Home.open(tmp_path / "home"), random.Random(20)
+    story = database_story(home, chance)
+    story.disk.keeps_its_word = False
+    lost = 0
+    for _ in range(20):
+        at = chance.randrange(len(story.disk.done) // 2, len(story.disk.done))
+        found, sound = left_in_database(home, story, tmp_path / "cut", story.disk.contents(at, chance))
+        lost += sound != "ok" or not story.promised(at) <= found
+    assert lost >= 10
+
+
+@dataclass(kw_only=True)
+class ImageStory:
+    """What the image store's files went through, and which rows may have been on the disk when."""
+
+    disk: WholeDisk
+    named: list[tuple[int, frozenset[tuple[str, str]]]] = field(default_factory=list)
+    """From so many steps on a row may be there that names these files: folder and hash."""
+
+    def needed(self, at: int) -> set[tuple[str, str]]:
+        return {file for steps, files in self.named if steps <= at for file in files}
+
+
+@dataclass(kw_only=True)
+class NotedDatabase:
+    """A database; notes when rows may begin to be on the disk."""
+
+    database: Database
+    disk: WholeDisk
+    began: list[int] = field(default_factory=list)
+
+    def write(self, act: Callable[[Session], Any]) -> Any:
+        self.began.append(len(self.disk.done))
+        return self.database.write(act)
+
+
+def image_story(home: Home, chance: random.Random, *, left_by_a_kill: bool = False) -> ImageStory:
+    """Keep the images and maps of parts as the recorder does, and note the files that rows name."""
+    folders = (home.images_path, home.maps_path)
+    disk = WholeDisk(home.path, there=frozenset(folders))
+    story = ImageStory(disk=disk)
+    with Database.open(home) as database:
+        database.write(lambda session: add_station(session, station_id="one")).result(30)
+        noted: Any = NotedDatabase(database=database, disk=disk)
+        writer = PartWriter(noted, ImageStore(home), station_id="one", keep="all")
+        with disk.watching():
+            if left_by_a_kill:  # between making a folder and putting its name on the disk
+                for folder in folders:
+                    for number in range(256):
+                        (folder / f"{number:02x}").mkdir()
+            for number in range(BATCHES):
+                opened = [
+                    part(1 + number * MOST_PARTS + more) for more in range(chance.randrange(1, MOST_PARTS))
+                ]
+                assert not writer.write(opened, [closed(one, chance) for one in opened])
+                files = named_files(database, {one.part_id for one in opened})
+                story.named.append((noted.began[-1], frozenset(files)))
+    return story
+
+
+def closed(one: OpenPart, chance: random.Random) -> ClosedPart:
+    """Return a part with frames; some images come again."""
+    frames = tuple(
+        RecordedFrame(
+            camera_id=camera,
+            frame_id=one.trigger_id,
+            received_at=datetime.now(UTC),
+            image=np.full((24, 32), chance.randrange(ALIKE), np.uint8)
+            if chance.random() < 0.2
+            else np.frombuffer(chance.randbytes(24 * 32), np.uint8).reshape(24, 32),
+            anomaly_map=np.full((3, 4), chance.random(), np.float32) if chance.random() < 0.5 else None,
+        )
+        for camera in ("top", "side")
+    )
+    return ClosedPart(part_id=one.part_id, verdict=Verdict.REJECT, score=3.0, frames=frames)
+
+
+def named_files(database: Database, parts: set[uuid.UUID]) -> set[tuple[str, str]]:
+    with database.read() as session:
+        rows = session.exec(select(Frame).where(col(Frame.part_id).in_(parts))).all()
+    images = {("images", row.image_sha256) for row in rows if row.image_sha256}
+    return images | {("maps", row.map_sha256) for row in rows if row.map_sha256}
+
+
+def left_of_images(story: ImageStory, home: Home, at: int, chance: random.Random) -> Home:
+    """Make a home with the image folders that a cut may leave."""
+    shutil.rmtree(home.path, ignore_errors=True)
+    contents = story.disk.contents(at, chance)
+    for folder in story.disk.there:
+        (home.path / folder.name).mkdir(parents=True)
+    for path, file in sorted(story.disk.names(at, chance).items()):
+        if file is not None:
+            place = home.path / path.relative_to(story.disk.root)
+            place.parent.mkdir(exist_ok=True)
+            place.write_bytes(contents.get(file, b""))
+    return home
+
+
+def missing(store: ImageStore, files: set[tuple[str, str]]) -> list[str]:
+    """Return what is wrong with files that rows name."""
+    wrong = []
+    for folder, sha256 in files:
+        try:
+            store.get(sha256) if folder == "images" else store.get_map(sha256)
+        except StoreError as error:
+            wrong.append(str(error))
+    return wrong
+
+
+@pytest.mark.parametrize("left_by_a_kill", [False, True], ids=["as a rule", "after a process was killed"])
+def test_f20_no_row_names_an_image_that_a_cut_took_or_left_half_written(
+    left_by_a_kill: bool, tmp_path: Path
+) -> None:
+    chance, broken = random.Random(20), Home(path=tmp_path / "cut")
+    story = image_story(Home.open(tmp_path / "home"), chance, left_by_a_kill=left_by_a_kill)
+    damaged = 0
+    for _ in range(IMAGE_CUTS):
+        at = chance.randrange(len(story.disk.done) + 1)
+        store = ImageStore(left_of_images(story, broken, at, chance))
+        assert missing(store, story.needed(at)) == []
+        damaged += len(missing(store, story.needed(len(story.disk.done)) - story.needed(at)))
+    assert damaged > IMAGE_CUTS / 2, "what was not promised was lost, or is refused for its hash"
+
+
+def test_f20_what_a_cut_left_of_images_is_in_nobodys_way(tmp_path: Path) -> None:
+    chance, broken = random.Random(20), Home(path=tmp_path / "cut")
+    story = image_story(Home.open(tmp_path / "home"), chance)
+    image = np.zeros((24, 32), np.uint8)  # one of those that came again and again
+    for _ in range(10):
+        at = chance.randrange(len(story.disk.done) + 1)
+        store = ImageStore(left_of_images(story, broken, at, chance))
+        for path in broken.path.glob("*/*/.*.part"):
+            os.utime(path, (time.time() - LONG_AGO_S,) * 2)
+        store.sweep()
+        assert not list(broken.path.glob("*/*/.*"))
+        np.testing.assert_array_equal(store.get(store.put(image)), image)  # whole again, whatever was there
+
+
+@pytest.mark.parametrize("call", ["_settled", "_synced"])
+def test_f20_the_replay_finds_an_image_that_was_not_waited_for(
+    call: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Bytes that were not synced before the rename, or a name that was not: the replay can see both."""
+
+    def hasty(file: NewFile) -> None:
+        os.close(file.descriptor)
+        file.temporary.replace(file.path)
+
+    monkeypatch.setattr(_durable, call, {"_settled": hasty, "_synced": lambda folder: None}[call])
+    chance, broken = random.Random(20), Home(path=tmp_path / "cut")
+    story = image_story(Home.open(tmp_path / "home"), chance)
+    lost = 0
+    for _ in range(10):
+        at = chance.randrange(len(story.disk.done) // 2, len(story.disk.done))
+        lost += bool(missing(ImageStore(left_of_images(story, broken, at, chance)), story.needed(at)))
+    assert lost >= 5

@@ -13,6 +13,7 @@ from pathlib import Path
 from partgate.records._errors import StoreUnwritable
 
 _numbers = itertools.count()
+_named: set[Path] = set()  # folders whose own names this process has put on the disk
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,9 +76,12 @@ def sync_folder(folder: Path) -> None:
 
 
 def _make(folder: Path) -> None:
-    if not folder.exists():
-        folder.mkdir(exist_ok=True)
-        sync_folder(folder.parent)
+    """Have a folder whose name is on the disk; one that is there may come from a process that was killed."""
+    if folder in _named and folder.exists():
+        return
+    folder.mkdir(exist_ok=True)
+    sync_folder(folder.parent)
+    _named.add(folder)
 
 
 def _write(descriptor: int, content: bytes) -> None:
