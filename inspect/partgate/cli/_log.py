@@ -7,6 +7,8 @@ from typing import Any
 
 import structlog
 
+from partgate.cli._log_budget import LineBudget
+
 FORMAT_VARIABLE = "PARTGATE_LOG"
 
 
@@ -30,7 +32,7 @@ def start_logging(*, colors: bool) -> None:
     """Send to stderr what this program logs and, from warnings on, what its libraries do.
 
     Where `PARTGATE_LOG` is `json`, each line is a JSON object with `event`, `level`, `timestamp` and, while
-    a part is in work, its `trigger` and `part`.
+    a part is in work, its `trigger` and `part`. Lines of one kind are limited (`_log_budget.py`).
 
     Args:
         colors: of the lines for people.
@@ -41,8 +43,9 @@ def start_logging(*, colors: bool) -> None:
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     )
     last = _renderers(colors=colors)
+    budget = LineBudget()
     structlog.configure(
-        processors=[*first, *last],
+        processors=[budget.event, *first, *last],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
         logger_factory=_to_stderr,
     )
@@ -50,6 +53,7 @@ def start_logging(*, colors: bool) -> None:
     for earlier in [handler for handler in root.handlers if isinstance(handler, _Stderr)]:
         root.removeHandler(earlier)
     handler = _Stderr(logging.WARNING)
+    handler.addFilter(budget.record)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=first,

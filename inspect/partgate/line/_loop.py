@@ -20,6 +20,7 @@ from partgate.line._decide import JudgedFrame, camera_decision, judge_frames, wi
 from partgate.line._finders import FrameFinder, finder_of
 from partgate.line._image_health import ImageHealthWatch
 from partgate.line._judge import Judge, Judges
+from partgate.line._outages import Outages
 from partgate.line._outputs import Output
 from partgate.line._part import Decision, Outcome, Reason, Trigger
 from partgate.line._stages import OnStage, Stage, StageClock
@@ -80,6 +81,7 @@ class Line:
         self._image_health = image_health
         self._on_stage, self._on_turn = on_stage, on_turn
         self._confirmations = Confirmations(recorder.close_part, on_confirmed=on_confirmed)
+        self._outages = Outages()
 
     def run(
         self,
@@ -98,6 +100,7 @@ class Line:
         try:
             return self._run(stop, parts, on_outcome)
         finally:
+            self._outages.finish()
             self._confirmations.finish()
 
     def _run(self, stop: threading.Event, parts: int | None, on_outcome: Callable[[Outcome], None]) -> int:
@@ -206,8 +209,10 @@ class Line:
             try:
                 frames.append(camera.frame_for(trigger, deadline_s))
             except (CameraError, ImageError) as error:
-                log.warning("no frame", camera=camera.camera_id, error=str(error))
+                self._outages.missed(camera.camera_id, error)
                 first = first or error
+            else:
+                self._outages.arrived(camera.camera_id)
         return frames, first
 
     def _finish(

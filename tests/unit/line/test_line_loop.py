@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import structlog
 from numpy.typing import NDArray
 from sqlmodel import select
 
@@ -224,6 +225,18 @@ def test_a_part_without_a_frame_is_undecided_and_the_next_one_is_judged(
     assert ran.rows[0].reason.startswith(code)
     assert not ran.signalled[0].gate_open
     assert ran.balance.balanced
+
+
+def test_an_outage_of_many_parts_is_two_lines_of_the_log_and_a_row_for_each(
+    database: Database, tmp_path: Path
+) -> None:
+    steps: list[Step] = [FrameTimeout("top: none")] * 60
+    with structlog.testing.capture_logs() as logged:
+        ran = run(database, tmp_path, [ScriptedCamera([IMAGE, *steps, IMAGE])], judged_by(lambda frame: 0.0))
+    assert [line["event"] for line in logged] == ["no frame", "frames come again"]
+    assert logged[1]["parts"] == 60
+    reasons = [(row.reason or "").partition(":")[0] for row in ran.rows]
+    assert reasons == ["", *["CAMERA_TIMEOUT"] * 60, ""]
 
 
 @pytest.mark.parametrize("score", [math.nan, math.inf, -math.inf])
