@@ -40,3 +40,11 @@ class Patience:
     until their process is a new one (harvesters issues 202 and 371)."""
 
     pace: Pace = field(default_factory=Pace)
+
+    @property
+    def lost_within_s(self) -> float:
+        """Beyond a part's deadline at the longest, until a process that hangs is given up.
+
+        A wait in which the request came ends within `turn_s`, the others end when the request is overdue.
+        """
+        return max(self.hang_s, self.turn_s)

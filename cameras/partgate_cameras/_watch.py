@@ -81,13 +81,21 @@ class Watch:
         return Loss(why="told to close", grace_s=self._patience.close_s)
 
     def _turn(self) -> Loss | None:
-        received = self._child.receive(self._patience.turn_s)
-        self._silent = 0 if received else self._silent + 1
+        wait_s = self._wait_s()
+        received = self._child.receive(wait_s)
+        self._silent = 0 if received else self._silent + (wait_s >= self._patience.turn_s)
         for message, ring in received:
             self._ring = ring or self._ring
             if (loss := self._take(message)) is not None:
                 return loss
         return self._overdue()
+
+    def _wait_s(self) -> float:
+        """Return how long to wait for a message: not beyond the moment at which the process hangs.
+
+        A look every `turn_s` alone would see that up to a turn later.
+        """
+        return min(self._patience.turn_s, max(0.0, self._patience.hang_s - self._requests.late_by_s()))
 
     def _take(self, message: wire.Message) -> Loss | None:
         match message:
@@ -136,7 +144,7 @@ class Watch:
             waited_s = time.monotonic() - self._heard_s
             return Loss(why=f"did not open in {waited_s:.1f} s") if waited_s > self._patience.open_s else None
         late_s = self._requests.late_by_s()
-        if late_s > self._patience.hang_s:
+        if late_s >= self._patience.hang_s:
             return Loss(why=f"its process did not answer, {late_s:.1f} s after the deadline")
         if self._silent >= self._patience.silent_turns and self._requests.idle:
             return Loss(why=f"its process was silent for {self._silent * self._patience.turn_s:.1f} s")

@@ -164,12 +164,21 @@ def held() -> tuple[int, int]:
     return len(list(Path("/proc/self/fd").iterdir())), threading.active_count()
 
 
+def lowest_held() -> tuple[int, int]:
+    """Return what this process holds once the remains of what ran before are gone."""
+    seen = []
+    for _ in range(20):
+        seen.append(held())
+        time.sleep(0.05)
+    return min(seen)
+
+
 def test_f06_a_storm_of_losses_leaks_nothing_slows_down_and_alarms_once(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with opened(camera_in_process(tmp_path, {})) as camera:
         camera.grab(20)
-        before = held()
+        before = lowest_held()
         for number in range(1, 8):
             os.kill(pid_of(camera), signal.SIGKILL)
             assert grab_when_back(camera).frame_id == number
