@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 KEPT = 20_000
-NOISE = frozenset({"no frame"})  # one for every part of an outage
+NOISE = frozenset({"no frame", "frames come again"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +75,7 @@ class StationLog:
             self.unread.append(line.rstrip())
             return
         if fields.get("station", self._station_id) != self._station_id:
-            return  # the run before, which found the pace
+            return
         with self._changed:
             if event in {"station ready", "station not ready"}:
                 self.is_ready = event == "station ready"

@@ -6,11 +6,9 @@ It takes orders from standard input, a JSON object a line, and prints what came 
 """
 
 import json
-import math
 import sys
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -18,19 +16,17 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-import numpy as np
-
 from benchmarks import _soak_cameras
-from benchmarks._soak_stub import StubJudges
+from benchmarks._soak_pace import FIRST_PER_S, SHARE, Climb, Pulses
+from benchmarks._soak_stub import DEADLINE_MS, StubJudges
+from benchmarks._soak_tally import Tally
 from partgate.cli._output import start_logging
 from partgate.line import Outcome, _make_output, _station, _wiring, run_station
-from partgate.line._digital_input import SimulatedInput
 from partgate.line._judge import load_judge
 from partgate.line._simulated_gate import SimulatedGate
 from partgate.records import Home
 from partgate_cameras import ProcessCamera
 from partgate_station import (
-    ContinuousTrigger,
     DigitalInputTrigger,
     GenicamCamera,
     Health,
@@ -40,7 +36,8 @@ from partgate_station import (
 )
 
 STATION_ID, PRODUCT = "soak", "brick"
-SIZE_PX = 320
+SIZE_PX, TURN_S = 320, 0.1
+FINISH_S, NEVER_S = 20.0, 1e6
 SIMULATOR = GenicamCamera(
     kind="genicam",
     camera_id="sim",
@@ -53,31 +50,6 @@ VIRTUAL = tuple(
     VirtualCamera(kind="virtual", camera_id=name, seed=seed, size_px=SIZE_PX)
     for seed, name in enumerate(("top", "side"), start=1)
 )
-PACE_PARTS, SHARE = 120, 0.6  # of what it does without faults: the rest is for catching up
-LOWEST_MS, HIGHEST_MS, BINS = 0.1, 60_000.0, 1200
-
-
-class Latencies:
-    """Counts in bins 1.1 % apart: a soak of days must not keep a number per part."""
-
-    def __init__(self) -> None:
-        self._bins = np.zeros(BINS, np.int64)
-        self._step = math.log(HIGHEST_MS / LOWEST_MS) / BINS
-        self.highest_ms = 0.0
-
-    def add(self, latency_ms: float) -> None:
-        """Count one."""
-        where = int(math.log(max(latency_ms, LOWEST_MS) / LOWEST_MS) / self._step)
-        self._bins[min(where, BINS - 1)] += 1
-        self.highest_ms = max(self.highest_ms, latency_ms)
-
-    def quantile(self, share: float) -> float:
-        """Return the latency that such a share keep within; 0 where there are none."""
-        whole = int(self._bins.sum())
-        if not whole:
-            return 0.0
-        where = int(np.searchsorted(np.cumsum(self._bins), share * whole))
-        return float(LOWEST_MS * math.exp((where + 1) * self._step))
 
 
 class Slow:
@@ -101,28 +73,33 @@ class Seat:
 
     def __init__(self, folder: Path, model: str) -> None:
         self._folder, self._model = folder, model
-        self.stop = threading.Event()
+        self.stop, self.told_to_begin = threading.Event(), threading.Event()
         self.stall_s = 0.0
         self.gate: Any = None
         self.input: Any = None
-        self.outcomes: Counter[str] = Counter()
-        self.latencies = Latencies()
+        self.tally = Tally()
+        self.flooded = 0
+        self.climb: Climb | None = None
+        """While the rate is being found; parts are not counted then."""
 
-    def run(self, home: Home, config: StationConfig, *, parts: int | None = None) -> Any:
+    def run(self, home: Home, config: StationConfig) -> Any:
         """Run a station whose parts can be reached."""
         with (
             mock.patch.multiple(
                 _station, ProcessCamera=self._camera, load_judge=self._load, **self._judging()
             ),
             mock.patch.object(_make_output, "SimulatedGate", self._made("gate", SimulatedGate)),
-            mock.patch.object(_wiring, "SimulatedInput", self._made("input", SimulatedInput)),
+            mock.patch.object(_wiring, "SimulatedInput", self._made("input", Pulses)),
         ):
-            return run_station(config, home, stop=self.stop, parts=parts, on_outcome=self._note)
+            return run_station(config, home, stop=self.stop, on_outcome=self._note)
 
     def obey(self, said: dict[str, Any]) -> None:
         """Put a fault in; in the thread that reads orders."""
         match said:
+            case {"do": "begin"}:
+                self.told_to_begin.set()
             case {"do": "end"}:
+                self._let_finish()
                 self.stop.set()
             case {"do": "stall", "for_s": for_s}:
                 self.stall_s = for_s
@@ -131,16 +108,41 @@ class Seat:
                 if drop:
                     self.gate.drop_line()
             case {"do": "flood", "edges": edges} if self.input is not None:
+                self.flooded += edges
                 for _ in range(edges):
                     self.input.fire()
+            case {"do": "fault", "name": str(name)}:
+                self.tally.begin(name)
+            case {"do": "fault over"}:
+                self.tally.end()
             case _:
                 raise ValueError(f"{said} is no order")
 
+    def _let_finish(self) -> None:
+        """Have no more parts come, and wait until those that wait are judged."""
+        if self.input is not None:
+            self.input.pace(NEVER_S)
+        until_s, done = time.monotonic() + FINISH_S, -1
+        while done != self.tally.parts and time.monotonic() < until_s:
+            done = self.tally.parts
+            time.sleep(2 * DEADLINE_MS / 1000)
+
+    def find_pace(self) -> float:
+        """Raise the rate until the station does not hold it; return the highest that it held, per second.
+
+        The station must run in another thread; it is left at a share of that rate.
+        """
+        self.climb = Climb(pace=self.input.pace, deadline_s=DEADLINE_MS / 1000, stop=self.stop)
+        try:
+            return self.climb.find()
+        finally:
+            self.climb = None
+
     def _note(self, outcome: Outcome) -> None:
-        reason = (outcome.decision.reason or "").partition(":")[0]
-        self.outcomes[outcome.decision.verdict.value + (f" {reason}" if reason else "")] += 1
-        if not reason:
-            self.latencies.add(outcome.latency_ms)
+        if (climb := self.climb) is not None:
+            climb.done(outcome)
+        else:
+            self.tally.add(outcome)
 
     def _camera(self, config: Any, **named: Any) -> ProcessCamera:
         make = partial(_soak_cameras.faulty, make=_soak_cameras.resumed, folder=self._folder)
@@ -185,18 +187,14 @@ def config_of(station_id: str, trigger: Any, seed: int) -> StationConfig:
     )
 
 
-def pace_s(seat: Seat, home: Home, seed: int) -> float:
-    """Return the period of the highest rate that this machine holds."""
-    began: list[float] = []
-    config = config_of("soak-pace", ContinuousTrigger(kind="continuous"), seed)
-
-    def note(_: Outcome) -> None:
-        began.append(time.monotonic())
-
-    with mock.patch.object(seat, "_note", note):
-        seat.run(home, config.model_copy(update={"health": None}), parts=PACE_PARTS)
-    half = began[len(began) // 2 :]  # the first ones warm up
-    return (half[-1] - half[0]) / (len(half) - 1) / SHARE
+def settle_pace(seat: Seat, period_s: float) -> None:
+    """Once the station is ready, have its rate found unless it is given; then print both."""
+    while not seat.told_to_begin.wait(TURN_S) and not seat.stop.is_set():
+        pass
+    held_per_s = seat.find_pace() if not period_s else None
+    seat.tally = Tally()  # without the parts from before
+    found = {"period_s": period_s or 1 / (SHARE * (held_per_s or FIRST_PER_S)), "held_per_s": held_per_s}
+    print(json.dumps(found), flush=True)
 
 
 def main() -> None:
@@ -204,25 +202,21 @@ def main() -> None:
     home_path, folder, model, period, seed = sys.argv[1:]
     start_logging()
     home, seat = Home.open(Path(home_path)), Seat(Path(folder), model)
-    period_s = float(period) or pace_s(seat, home, int(seed))
-    print(json.dumps({"period_s": period_s}), flush=True)
+    period_s = float(period)
     threading.Thread(target=listen, args=(seat,), name="soak-orders", daemon=True).start()
-    trigger = DigitalInputTrigger(kind="digital_input", simulated_period_s=period_s, debounce_ms=0)
+    threading.Thread(target=settle_pace, args=(seat, period_s), name="soak-pace", daemon=True).start()
+    trigger = DigitalInputTrigger(
+        kind="digital_input", simulated_period_s=period_s or 1 / FIRST_PER_S, debounce_ms=0
+    )
     began_s = time.monotonic()
     result = seat.run(home, config_of(STATION_ID, trigger, int(seed)))
     summary = {
         "parts": result.parts,
         "ran_s": time.monotonic() - began_s,
-        "outcomes": dict(seat.outcomes.most_common()),
-        "latency_ms": {
-            "p50": seat.latencies.quantile(0.5),
-            "p99": seat.latencies.quantile(0.99),
-            "p99_9": seat.latencies.quantile(0.999),
-            "max": seat.latencies.highest_ms,
-        },
+        "flooded": seat.flooded,
         "gate": {name: getattr(seat.gate, name) for name in ("accepted", "duplicates", "refused")},
     }
-    print(json.dumps(summary), flush=True)
+    print(json.dumps(summary | seat.tally.shown()), flush=True)
 
 
 if __name__ == "__main__":

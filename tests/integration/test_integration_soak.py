@@ -3,15 +3,20 @@
 import re
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
+from uuid import uuid4
 
 import pytest
 
+from partgate.line import Decision, Outcome
 from partgate.records import Balance
+from partgate_station import Verdict
 
 if TYPE_CHECKING:
+    from benchmarks._soak_pace import Climb
     from benchmarks.soak import Soak
 
 ROOT = Path(__file__).parents[2]
@@ -88,3 +93,134 @@ def test_a_peak_is_no_growth_and_a_minute_is_too_short_to_say() -> None:
     assert grown.mb_per_hour == pytest.approx(0)
     assert grown.descriptors == (1, 3)
     assert Growth.of([at(n, 100.0 + n) for n in range(50)]).mb_per_hour is None
+
+
+class Machine:
+    """A station that judges so many parts a second, and no more wait than fit; time is the test's."""
+
+    def __init__(self, per_s: float, *, hiccup_at_s: float = -1.0) -> None:
+        self.per_s, self.hiccup_at_s = per_s, hiccup_at_s
+        self.now_s = self.due_s = self.free_s = 0.0
+        self.period_s = 1.0
+        self.climb: Climb | None = None
+
+    def pace(self, period_s: float) -> None:
+        self.period_s, self.due_s = period_s, self.now_s + period_s
+
+    def wait(self, seconds: float) -> None:
+        """Let time pass: parts come, wait for the one before, and are judged."""
+        self.now_s += seconds
+        while self.due_s <= self.now_s:
+            if 0 <= self.due_s - self.hiccup_at_s < 1:
+                self.free_s = max(self.free_s, self.hiccup_at_s + 1)
+            self.free_s = max(self.free_s, self.due_s) + 1 / self.per_s
+            late = self.free_s - self.due_s > 0.5
+            reason = "DEADLINE_MISSED: late" if late else None
+            decision = Decision(verdict=Verdict.UNDECIDED if late else Verdict.ACCEPT, reason=reason)
+            if late:  # what is over is not judged: queues of such parts are done with at once
+                self.free_s -= 0.9 / self.per_s
+            assert self.climb is not None
+            self.climb.done(
+                Outcome(
+                    part_id=uuid4(),
+                    trigger_id=1,
+                    decision=decision,
+                    gate_open=not late,
+                    latency_ms=1000 * (self.free_s - self.due_s),
+                )
+            )
+            self.due_s += self.period_s
+
+
+@pytest.mark.parametrize("hiccup_at_s", [-1.0, 9.0], ids=["steady", "stands still once"])
+@pytest.mark.parametrize("per_s", [5.5, 20.0, 90.0])
+def test_the_rate_is_raised_until_parts_are_late_and_kept_below_that(
+    per_s: float, hiccup_at_s: float
+) -> None:
+    from benchmarks._soak_pace import RISE, SHARE, Climb
+
+    machine = Machine(per_s, hiccup_at_s=hiccup_at_s)
+    machine.climb = climb = Climb(
+        pace=machine.pace, deadline_s=0.5, stop=threading.Event(), wait=machine.wait
+    )
+    held_per_s = climb.find()
+    assert per_s / RISE**2 < held_per_s <= per_s * 1.05
+    assert machine.period_s == pytest.approx(1 / (SHARE * held_per_s))
+    assert [held for _, held in climb.tried[-2:]] == [False, False], "not at its first hiccup"
+
+
+def test_a_machine_that_holds_no_rate_gets_the_lowest_and_an_end_ends_the_search() -> None:
+    from benchmarks._soak_pace import FIRST_PER_S, Climb
+
+    machine, stop = Machine(1.0), threading.Event()
+    machine.climb = Climb(pace=machine.pace, deadline_s=0.5, stop=stop, wait=machine.wait)
+    assert machine.climb.find() == FIRST_PER_S
+    stop.set()
+    before_s = machine.now_s
+    assert machine.climb.find() == FIRST_PER_S
+    assert machine.now_s - before_s < 1
+
+
+def test_parts_are_counted_to_the_fault_of_their_time() -> None:
+    from benchmarks._soak_tally import QUIET, WELL, Tally
+
+    tally = Tally()
+
+    def done(latency_ms: float, reason: str | None = None, *, count: int = 1) -> None:
+        verdict = Verdict.UNDECIDED if reason else Verdict.ACCEPT
+        decision = Decision(verdict=verdict, reason=reason)
+        for _ in range(count):
+            tally.add(
+                Outcome(
+                    part_id=uuid4(), trigger_id=1, decision=decision, gate_open=False, latency_ms=latency_ms
+                )
+            )
+
+    done(20.0, count=2)
+    tally.begin("camera killed")
+    done(1.0, "CAMERA_FAULT: gone")
+    done(400.0, count=WELL)  # it is not over
+    tally.end()
+    done(400.0, count=WELL - 1)
+    done(900.0, "DEADLINE_MISSED: it waited")
+    done(400.0, count=WELL)  # and now it is
+    done(10.0)
+    shown = tally.shown()
+    judged = 3 * WELL - 1
+    assert shown["outcomes"] == {
+        "ACCEPT": 3 + judged,
+        "UNDECIDED CAMERA_FAULT": 1,
+        "UNDECIDED DEADLINE_MISSED": 1,
+    }
+    assert shown["by_fault"] == {
+        QUIET: {"judged": 3, "undecided": 0},
+        "camera killed": {"judged": judged, "undecided": 2},
+    }
+    assert shown["latency_ms"][QUIET]["max"] == 20.0
+    assert shown["latency_ms"]["during faults"]["p50"] == pytest.approx(400, rel=0.02)
+
+
+def test_the_report_says_what_a_line_engineer_asks() -> None:
+    from benchmarks._soak_faults import Recovery
+    from benchmarks._soak_tally import QUIET
+    from benchmarks.soak import _report
+
+    made = soak()
+    made.summary = SUMMARY | {
+        "parts": 120, "ran_s": 60.0, "flooded": 5,
+        "outcomes": {"ACCEPT": 90, "UNDECIDED CAMERA_FAULT": 10},
+        "by_fault": {QUIET: {"judged": 60, "undecided": 0}, "camera killed": {"judged": 30, "undecided": 10}},
+        "latency_ms": {"quiet": {"p50": 9.0, "p99_9": 30.0}},
+    }  # fmt: skip
+    made.period_s, made.held_per_s = 0.05, 28.6
+    made.recoveries = [Recovery(fault="camera killed", seen_s=1.2, back_s=0.3)] * 2
+    said = _report(made, BALANCED, 1, 2, 0.0)
+    for line in (
+        "triggers: one every 50.0 ms (20.0/s); the highest rate that was held before any fault: 28.6/s",
+        "of the other 100, 90.0 % judged; 5 came in floods",
+        "trigger to verdict of what was judged, quiet, ms: p50 9.0, p99.9 30.0",
+        "9 triggers = 5 accept + 0 review + 1 reject + 3 undecided: balanced; orphan frames: 2",
+        "camera killed            2  10 of 40           1.20, 1.20, 2 over 1 s       0.30, 0.30",
+        "between faults              0 of 60",
+    ):
+        assert line in said
