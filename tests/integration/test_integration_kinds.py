@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from commands import STATIONS, Done, last_json, partgate
-from partgate.cli.learn import Kind
+from partgate.cli._learn_options import Kind
 from partgate_cameras import draw_part
 from partgate_engines._manifest import KindName
 from partgate_station import VirtualCamera

@@ -1,39 +1,30 @@
-"""Choosing contrast and layers for a product from its good images alone."""
+"""Choosing tile size, layers and contrast for a product from its good images alone."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from itertools import product
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from partgate_engines._manifest import Contrast, Trial
-from partgate_engines._tiles import inspected_box
-from partgate_engines.anomaly._coreset import k_centre, nearest_distance
-from partgate_engines.anomaly._graphs import SCORED_SHARE
-from partgate_engines.anomaly._images import GoodImage
-from partgate_engines.anomaly._kinship import families
-from partgate_engines.anomaly._reading import Patches
-from partgate_engines.anomaly._settings import LearnSettings
-from partgate_engines.anomaly._synthetic import KINDS, draw_defect
+from partgate_engines._manifest import SizeTrial, Trial
+from partgate_engines.anomaly._bench import Bench, Looking, Scores
+from partgate_engines.anomaly._images import Chosen, GoodImage
+from partgate_engines.anomaly._settings import LearnSettings, Progress, quiet
+from partgate_engines.anomaly._ways import Counted, named, stages, tiles_of
 from partgate_station import Region
-
-PatchesOf = Callable[[LearnSettings, Sequence[GoodImage]], Patches]
-"""Returns the patches of images by the graph of these settings."""
-
-CONTRASTS: tuple[Contrast, ...] = ("global", "local")
-LAYERS = (("blocks.2", "blocks.4"), ("blocks.4", "blocks.6"))
 
 LEAST_IMAGES = 10
 """With fewer, five and five, an error is larger than any difference there is."""
 
-_MOST_IMAGES = 40
-_DEFECTS = len(KINDS)  # one of each kind on every image
-_BANK_ROWS = 512
-_ROUNDS = 200
+ERRORS = 2
+"""Standard errors by which a way has to be better: beyond one, half of all choices among four would hold a
+way that is better by chance (docs/decisions/0025)."""
 
-Folds = list[list[NDArray[np.intp]]]
-"""Two folds of families; a family are the positions of images of one part."""
+_MOST_IMAGES = 24
+_MOST_RUNS = 6_000  # tiles through the graph to choose their size: a minute on two quiet cores
+
+Look = Callable[[LearnSettings, Progress], Looking]
+"""Returns a way of looking by these settings, which tells of its progress."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,165 +33,141 @@ class Choice:
 
     settings: LearnSettings
     trials: tuple[Trial, ...]
-    """The first is what is taken unless another is better; empty where there were too few images."""
+    """In the order they were tried; empty where there were too few images, or nothing to compare."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Scores:
-    clean: NDArray[np.float32]
-    """(n,)"""
+class _Tried:
+    settings: LearnSettings
+    number: int
+    """Among the trials."""
 
-    spoilt: NDArray[np.float32]
-    """(n, kinds)"""
+    aurocs: NDArray[np.float64]
+    """(sizes,)"""
 
+    draws: NDArray[np.float64]
+    """(rounds, sizes), over draws of parts."""
 
-def candidates(settings: LearnSettings) -> tuple[LearnSettings, ...]:
-    """Return the settings that are compared; what they were given as comes first."""
-    contrasts = CONTRASTS if "contrast" in settings.auto else (settings.contrast,)
-    layers = LAYERS if "layers" in settings.auto else (settings.layers,)
-    every = [replace(settings, contrast=c, layers=names) for names, c in product(layers, contrasts)]
-    return tuple(sorted(every, key=lambda one: one != settings))
+    def counted(self, what: Counted) -> tuple[float, NDArray[np.float64]]:
+        """Return what counts of its sizes, and the same of each draw."""
+        if what == "mean":
+            return float(self.aurocs.mean()), self.draws.mean(axis=1)
+        return float(self.aurocs.min()), self.draws.min(axis=1)
 
 
 def choose(
     good: Sequence[GoodImage],
     settings: LearnSettings,
     *,
-    patches_of: PatchesOf,
+    look: Look,
     regions: tuple[Region, ...] = (),
+    progress: Progress = quiet,
 ) -> Choice:
     """Choose by which settings defects that are drawn on good images score highest above clean ones.
 
-    Images of one part stay in one fold. A small bank learned on one fold scores the other, as it is
-    and with a defect of each kind, and the other way round. The settings as given stay unless others
-    are better by more than one standard error of the difference, over draws of parts.
+    First how large tiles are, then layers, then contrast, each with what was found before. Defects are of
+    three sizes in pixels of the frame. What was tried first is the cheapest; another one takes its place only
+    if it is better by more than two standard errors of the gain, over draws of parts: tiles in the size they
+    see worst, layers and contrast in the mean over the sizes.
 
     Args:
-        good: at most 40 of them are looked at, spread evenly.
+        good: at most 24 of them are looked at, spread evenly; fewer where a frame is many tiles.
         settings: what `auto` names is chosen.
-        patches_of: puts images through a graph.
+        look: opens a way of looking.
         regions: defects are drawn within the box around what is inspected.
+        progress: called with a step for each way that is tried.
 
     Raises:
-        ImagesRefused, ConfigError: as `patches_of` does.
+        ImagesRefused, ConfigError: as `look` does.
     """
-    chosen = [good[int(place)] for place in np.linspace(0, len(good) - 1, min(len(good), _MOST_IMAGES))]
-    every = candidates(settings)
-    if len(chosen) < LEAST_IMAGES or len(every) == 1:
+    if len(good) < LEAST_IMAGES:
         return Choice(settings=settings, trials=())
-    spoilt = _spoilt(chosen, regions, settings.seed)
-    folds: Folds = []
-    scores: list[_Scores] = []
-    for one in every:
-        clean = patches_of(one, chosen)
-        folds = folds or _folds(families(clean.sources), settings.seed)
-        if any(len(fold) < 2 for fold in folds):  # noqa: PLR2004 - one part says nothing of the spread
+    bench = Bench(_spread(good, _MOST_IMAGES), regions, seed=settings.seed)
+    every = [settings, *(one for stage in stages(settings) for one in stage.candidates(settings, bench.box))]
+    if len(every) == 1:
+        return Choice(settings=settings, trials=())
+    scales = {one.tile_px: tiles_of(one, bench.box) for one in every}
+    count = max(_MOST_RUNS // (bench.looks * sum(scales.values())), LEAST_IMAGES)
+    if count < len(bench.images):
+        bench = Bench(_spread(good, count), regions, seed=settings.seed)
+    return _Narrowing(bench, look, progress).narrowed(settings)
+
+
+def is_better(gain: float, error: float) -> bool:
+    """Return whether a way takes the place of the one it was compared with."""
+    return gain > ERRORS * error
+
+
+class _Narrowing:
+    """Tries one way after the other and keeps the best."""
+
+    def __init__(self, bench: Bench, look: Look, progress: Progress) -> None:
+        self._bench, self._look, self._progress = bench, look, progress
+        self._trials: list[Trial] = []
+
+    def narrowed(self, settings: LearnSettings) -> Choice:
+        """Try all stages; nothing is chosen where there are too few parts."""
+        best = self._tried(settings)
+        if best is None:
             return Choice(settings=settings, trials=())
-        scores.append(_scores(clean, patches_of(one, spoilt), folds, settings.seed))
-    trials = _trials(every, scores, folds, settings.seed)
-    return Choice(settings=every[best(trials)], trials=trials)
+        for stage in stages(settings):
+            for one in stage.candidates(best.settings, self._bench.box):
+                best = self._better(one, best, stage.counted)
+        return Choice(settings=best.settings, trials=tuple(self._trials))
 
+    def _better(self, settings: LearnSettings, best: _Tried, counted: Counted) -> _Tried:
+        """Try a way and hold it against the best so far; return the better one."""
+        tried = self._tried(settings)
+        if tried is None:
+            return best
+        (own, own_draws), (other, other_draws) = tried.counted(counted), best.counted(counted)
+        gain, error = own - other, float((own_draws - other_draws).std())
+        taken = is_better(gain, error)
+        compared = {"counted": counted, "compared_with": best.number, "gain": gain, "error": error}
+        self._trials[-1] = self._trials[-1].model_copy(update=compared | {"taken": taken})
+        return tried if taken else best
 
-def best(trials: Sequence[Trial]) -> int:
-    """Return the trial to go by: the best, if it beats the first by more than the error."""
-    found = max(range(len(trials)), key=lambda index: trials[index].auroc)
-    return found if trials[found].auroc - trials[0].auroc > trials[found].error else 0
+    def _tried(self, settings: LearnSettings) -> _Tried | None:
+        """Try a way; None where there are too few parts."""
+        step = named(settings)
+        total = len(self._bench.images) * self._bench.looks
 
+        def tell(_: str, done: int, __: int) -> None:
+            self._progress(step, done, total)
 
-def _spoilt(chosen: Sequence[GoodImage], regions: tuple[Region, ...], seed: int) -> list[GoodImage]:
-    """Return every image with a defect of every kind: n * kinds images."""
-    found = []
-    for position, image in enumerate(chosen):
-        height_px, width_px = image.pixels.shape[:2]
-        box = inspected_box(regions, width_px=width_px, height_px=height_px)
-        random = np.random.default_rng((seed, position))
-        for kind in KINDS:
-            pixels = draw_defect(image.pixels, kind, random, box=box)
-            found.append(GoodImage(pixels=pixels, origin=f"{image.origin} with a drawn {kind}"))
-    return found
+        tell(step, 0, total)
+        scores = self._bench.scores(self._look(settings, tell), tell)
+        if scores is None:
+            return None
+        aurocs, draws = self._bench.aurocs(scores), self._bench.draws(scores)
+        self._trials.append(self._trial(settings, scores, aurocs))
+        return _Tried(settings=settings, number=len(self._trials) - 1, aurocs=aurocs, draws=draws)
 
-
-def _folds(together: NDArray[np.bool_], seed: int) -> Folds:
-    """Deal families out to two folds, each to the smaller one."""
-    folds: Folds = [[], []]
-    left = set(range(len(together)))
-    for start in np.random.default_rng(seed).permutation(len(together)):
-        if int(start) not in left:
-            continue
-        family = _family(together, int(start))
-        left -= family
-        smaller = min(folds, key=lambda fold: sum(map(len, fold)))
-        smaller.append(np.array(sorted(family), dtype=np.intp))
-    return folds
-
-
-def _family(together: NDArray[np.bool_], start: int) -> set[int]:
-    """Return all images that are alike to one that is alike, and so on."""
-    family, fresh = {start}, [start]
-    while fresh:
-        others = {int(other) for other in np.flatnonzero(together[fresh.pop()])} - family
-        family |= others
-        fresh.extend(others)
-    return family
-
-
-def _scores(clean: Patches, spoilt: Patches, folds: Folds, seed: int) -> _Scores:
-    count = len(clean.sources)
-    found = _Scores(
-        clean=np.zeros(count, dtype=np.float32), spoilt=np.zeros((count, _DEFECTS), dtype=np.float32)
-    )
-    for scored, learned in (folds, folds[::-1]):
-        rows = clean.rows[np.isin(clean.origin, np.concatenate(learned))]
-        bank = rows[k_centre(rows, count=_BANK_ROWS, seed=seed).chosen]
-        for position in np.concatenate(scored):
-            found.clean[position] = _score(clean.rows[clean.origin == position], bank)
-            for kind in range(_DEFECTS):
-                own = spoilt.rows[spoilt.origin == position * _DEFECTS + kind]
-                found.spoilt[position, kind] = _score(own, bank)
-    return found
-
-
-def _score(rows: NDArray[np.float32], bank: NDArray[np.float32]) -> float:
-    """Return the mean of the worst distances, as the graph does."""
-    distance = np.sort(nearest_distance(rows, bank))
-    return float(distance[-max(round(SCORED_SHARE * len(distance)), 1) :].mean())
-
-
-def _trials(
-    every: Sequence[LearnSettings], scores: Sequence[_Scores], folds: Folds, seed: int
-) -> tuple[Trial, ...]:
-    whole = [np.concatenate(fold) for fold in folds]
-    found = [_auroc(one, whole) for one in scores]
-    random = np.random.default_rng(seed)
-    drawn = []
-    for _ in range(_ROUNDS):
-        draw = [
-            np.concatenate([fold[index] for index in random.integers(len(fold), size=len(fold))])
-            for fold in folds
-        ]
-        drawn.append([_auroc(one, draw) for one in scores])
-    gains = np.array(drawn) - np.array(drawn)[:, :1]
-    count = len(scores[0].clean)
-    return tuple(
-        Trial(
-            contrast=one.contrast,
-            layers=one.layers,
-            auroc=auroc,
-            error=float(error),
-            good_images=count,
-            drawn_defects=count * _DEFECTS,
+    def _trial(self, settings: LearnSettings, scores: Scores, aurocs: NDArray[np.float64]) -> Trial:
+        """Return what is kept of a way, as if it were the first."""
+        return Trial(
+            tile_px=settings.tile_px,
+            contrast=settings.contrast,
+            layers=settings.layers,
+            auroc=float(aurocs.mean()),
+            error=0.0,
+            taken=True,
+            by_size=tuple(
+                SizeTrial(
+                    smallest_px=round(size.smallest_px, 1),
+                    largest_px=round(size.largest_px, 1),
+                    auroc=float(auroc),
+                )
+                for size, auroc in zip(self._bench.sizes, aurocs, strict=True)
+            ),
+            tiles=scores.tiles,
+            frame_ms=round(scores.frame_ms, 2),
+            good_images=len(self._bench.images),
+            drawn_defects=self._bench.drawn,
         )
-        for one, auroc, error in zip(every, found, gains.std(axis=0), strict=True)
-    )
 
 
-def _auroc(scores: _Scores, folds: Sequence[NDArray[np.intp]]) -> float:
-    """Return the mean over the folds, because each is scored by a bank of its own."""
-    return float(np.mean([_higher(scores.clean[fold], scores.spoilt[fold].ravel()) for fold in folds]))
-
-
-def _higher(clean: NDArray[np.float32], spoilt: NDArray[np.float32]) -> float:
-    """Return the chance that a spoilt image scores higher than a clean one; a tie counts half."""
-    ordered = np.sort(clean)
-    below = np.searchsorted(ordered, spoilt, "left") + np.searchsorted(ordered, spoilt, "right")
-    return float(below.mean() / 2 / len(clean))
+def _spread(good: Sequence[GoodImage], count: int) -> Chosen:
+    """Return so many of the images, spread evenly over all."""
+    count = min(count, len(good))
+    return Chosen(good, [int(place) for place in np.linspace(0, len(good) - 1, count)])

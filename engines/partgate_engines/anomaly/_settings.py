@@ -15,6 +15,9 @@ from partgate_engines.anomaly._weights import PACKAGED_BACKBONE
 Progress = Callable[[str, int, int], None]
 """Called with the name of a step, how much of it is done, and how much there is."""
 
+Choosable = Literal["tile_px", "layers", "contrast"]
+"""What learning may choose by itself: names of settings."""
+
 
 def quiet(_step: str, _done: int, _total: int) -> None:
     """Say nothing of the progress."""
@@ -48,9 +51,9 @@ class LearnSettings:
     """Parts are aligned to the one that lies most in the middle of them; how far off one may lie. None: they
     are held in place, and frames are judged as they are."""
 
-    auto: tuple[Literal["contrast", "layers"], ...] = ()
+    auto: tuple[Choosable, ...] = ()
     """What is chosen by drawing defects on good images; what is given for it stays unless another is
-    better."""
+    better (docs/decisions/0025)."""
 
     budget: Budget = field(default_factory=Budget)
     """How many good parts the thresholds may flag."""

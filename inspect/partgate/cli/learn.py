@@ -2,151 +2,55 @@
 
 import contextlib
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from pydantic import ValidationError
 
 from partgate.cli._app import DEFAULT_HOME, HomeOption, JsonFlag, acting_user, app
 from partgate.cli._budget import read_budget
-from partgate.cli._output import err, out, print_json, progress_bar
+from partgate.cli._learn_options import (
+    Align,
+    AlignScale,
+    AlignShift,
+    AlignTurn,
+    Backbone,
+    Bank,
+    Choose,
+    Commissioning,
+    Confidence,
+    Contrast,
+    Defects,
+    FalseRejects,
+    FalseReviews,
+    FromStation,
+    Good,
+    KeepOutliers,
+    KindOption,
+    Layers,
+    Masks,
+    RecipeFile,
+    Regions,
+    Size,
+    SkipBad,
+    Steps,
+    TilePx,
+    Weights,
+)
+from partgate.cli._output import err, out, print_json, print_lines, progress_bar
+from partgate.cli._region_text import region_lines
+from partgate.cli._trials_text import print_trials
 from partgate_station import CannotWrite, ConfigError, RecipeSettings, Region, load_recipe
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from partgate.records import Database, Home
     from partgate.retraining import LearnedProduct
     from partgate_engines import PoseLimits
-    from partgate_engines.anomaly import GoodImage, LearnSettings, Progress
-
-Kind = Literal[
-    "patchcore", "padim", "pca", "drawn", "stfpm", "fastflow", "supersimplenet", "reverse-distillation"
-]
-KindOption = Annotated[
-    Kind,
-    typer.Option(
-        help=(
-            "What is learned. patchcore, padim and pca take seconds; the others train a network for minutes"
-            " and hold a quarter of the good parts back for the thresholds. docs/reference/models.md compares"
-            " them."
-        )
-    ),
-]
-Steps = Annotated[
-    int | None,
-    typer.Option(
-        min=1, max=100_000, help="Steps of training, of a kind that trains.", show_default="200 or 300"
-    ),
-]
-Masks = Annotated[
-    Path | None,
-    typer.Option(
-        help=(
-            "Masks for some of --defects, named like them: what is not black is defective. supersimplenet"
-            " learns from these; other kinds only score them."
-        )
-    ),
-]
-
-Good = Annotated[Path | None, typer.Option(help="A folder with images of good parts.")]
-FromStation = Annotated[
-    str | None, typer.Option(help="Learn from what this station collected without a recipe.")
-]
-Defects = Annotated[Path | None, typer.Option(help="Images of defective parts: scored for the report.")]
-RecipeFile = Annotated[Path | None, typer.Option(help="A recipe file: regions, deadline, review gate.")]
-Regions = Annotated[
-    list[str] | None, typer.Option(help="Judge only this polygon: x,y x,y x,y in pixels. Repeatable.")
-]
-Backbone = Annotated[str | None, typer.Option(help="A timm backbone.", show_default="EfficientNet-Lite0")]
-_AUTO = "auto"
-Layers = Annotated[
-    str | None,
-    typer.Option(
-        help=(
-            "Layers whose features make a patch, separated by commas; auto tries the default and"
-            " blocks.4,blocks.6, which sees larger things."
-        ),
-        show_default="blocks.2,blocks.4",
-    ),
-]
-Contrast = Annotated[
-    Literal["global", "local", "auto"],
-    typer.Option(
-        help=(
-            "What the backbone sees. global: grey levels as they are. local: how each pixel differs from"
-            " what is around it, for light and shading that differ between good parts. auto: draw defects"
-            " on the good images and take local only if it finds them better. Each way not tried before"
-            " exports its graph first, some twenty seconds."
-        )
-    ),
-]
-Weights = Annotated[Path | None, typer.Option(help="The backbone's weights.", show_default="packaged")]
-Size = Annotated[int, typer.Option(min=64, max=1024, help="Frames are resized to this many px.")]
-TilePx = Annotated[
-    int | None,
-    typer.Option(
-        min=32,
-        help=(
-            "Judge in tiles of this many px of the frame, each resized to --size: for defects of a few px in"
-            " a large frame. As large as --size nothing is shrunk; every tile costs as much as a whole frame."
-        ),
-        show_default="one tile: the whole frame",
-    ),
-]
-Align = Annotated[
-    bool,
-    typer.Option(
-        "--align",
-        help=(
-            "The part does not always lie in the same place: find it in every frame, and judge the frame as"
-            " if it lay where the good ones do, for regions to follow it. A part that is not there or too far"
-            " off is UNDECIDED. Costs some milliseconds a frame."
-        ),
-    ),
-]
-AlignShift = Annotated[
-    float, typer.Option(min=0.01, max=0.5, help="With --align: how far off, as a share of the frame.")
-]
-AlignTurn = Annotated[float, typer.Option(min=0, max=180, help="With --align: turned by so many degrees.")]
-AlignScale = Annotated[
-    float, typer.Option(min=0, max=0.5, help="With --align: larger or smaller by so much; 0.1 is a tenth.")
-]
-Bank = Annotated[int, typer.Option(min=1, max=50_000, help="Rows of the memory bank.")]
-FalseRejects = Annotated[
-    str | None,
-    typer.Option(
-        metavar="1/N",
-        help="The share of good parts that may be rejected, such as 1/500.",
-        show_default="1/5000, and 1/100 reviewed",
-    ),
-]
-FalseReviews = Annotated[
-    str | None,
-    typer.Option(
-        metavar="1/N",
-        help="With --false-rejects: the share that may be reviewed or rejected.",
-        show_default="ten times as many, at most 1/20",
-    ),
-]
-Confidence = Annotated[float, typer.Option(min=0.5, max=0.9999, help="How sure --false-rejects has to be.")]
-Commissioning = Annotated[
-    bool,
-    typer.Option(
-        "--commissioning",
-        help=(
-            "A wide review band until there is evidence: review as low and reject as high as so few good"
-            " parts leave open. It narrows with every retraining; `partgate recipe threshold` ends it."
-        ),
-    ),
-]
-KeepOutliers = Annotated[
-    bool,
-    typer.Option("--keep-outliers", help="Learn images that do not belong to the others all the same."),
-]
-SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Leave out unusable images.")]
+    from partgate_engines.anomaly import Choosable, GoodImage, LearnSettings, Progress
 
 
 @app.command()
@@ -162,10 +66,11 @@ def learn(
     steps: Steps = None,
     backbone: Backbone = None,
     layers: Layers = None,
-    contrast: Contrast = "global",
+    contrast: Contrast = None,
     weights: Weights = None,
     size: Size = 256,
     tile_px: TilePx = None,
+    choose: Choose = False,
     align: Align = False,
     align_shift: AlignShift = 0.15,
     align_turn: AlignTurn = 15.0,
@@ -199,6 +104,7 @@ def learn(
         weights=weights,
         size_px=size,
         tile_px=tile_px,
+        choose=choose,
         align=_limits(align_shift, align_turn, align_scale) if align else None,
         bank_rows=bank,
         budget=read_budget(false_rejects, false_reviews, confidence, commissioning=commissioning),
@@ -214,7 +120,7 @@ def learn(
     if as_json:
         print_json(summary)
     else:
-        _print(summary)
+        _print(summary, asked=choose)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -312,20 +218,24 @@ def _summary(product: str, learned: "LearnedProduct", *, seconds: float) -> dict
     }
 
 
-def _learn_settings(*, layers: str | None, contrast: str, **given: Any) -> "LearnSettings":
+def _learn_settings(*, choose: bool, layers: str | None, **given: Any) -> "LearnSettings":
     from partgate_engines.anomaly import LearnSettings
 
-    chosen = {name: value for name, value in given.items() if value is not None}
-    asked = {"contrast": contrast, "layers": layers}
-    chosen["auto"] = tuple(name for name, value in asked.items() if value == _AUTO)
-    if contrast != _AUTO:
-        chosen["contrast"] = contrast
-    if layers is not None and layers != _AUTO:
-        chosen["layers"] = tuple(layers.split(","))
+    found = {name: value for name, value in given.items() if value is not None}
+    if layers is not None:
+        found["layers"] = tuple(layers.split(","))
     try:
-        return LearnSettings(**chosen)
+        settings = LearnSettings(**found)
+        return replace(settings, auto=_to_choose(settings, found)) if choose else settings
     except ValueError as error:
         raise ConfigError(str(error)) from error
+
+
+def _to_choose(settings: "LearnSettings", given: dict[str, Any]) -> "tuple[Choosable, ...]":
+    """Return what is to be chosen: all that can be and was not given."""
+    from partgate_engines.anomaly import choosable
+
+    return tuple(name for name in choosable(settings.kind, settings.backbone) if name not in given)
 
 
 def _limits(shift: float, turn_deg: float, scale: float) -> "PoseLimits":
@@ -370,7 +280,7 @@ def _collected(home: "Home", database: "Database", station: str) -> "Sequence[Go
         return collected_images(session, ImageStore(home), station)
 
 
-def _print(summary: dict[str, Any]) -> None:
+def _print(summary: dict[str, Any], *, asked: bool) -> None:
     calibration = summary["calibration"]
     thresholds = calibration["thresholds"]
     out.print(
@@ -380,8 +290,9 @@ def _print(summary: dict[str, Any]) -> None:
     )
     out.print(f"Review from a score of {thresholds['review']:.4g}, reject from {thresholds['reject']:.4g}.")
     out.print(calibration["promise"], markup=False)
-    for sentence in _trials(summary):
-        out.print(sentence, markup=False)
+    print_lines(region_lines(summary["regions"]))
+    if asked:
+        print_trials(summary.get("trials", []), summary["kind"])
     for warning in calibration["warnings"]:
         out.print(f"Warning: {warning}", markup=False)
     if "defective_images" in summary:
@@ -410,19 +321,3 @@ def _what_was_made(summary: dict[str, Any]) -> str:
         f" {summary['good_images'] - training['held_back']} of them{marked}; the thresholds rest on the"
         f" {training['held_back']} held back"
     )
-
-
-def _trials(summary: dict[str, Any]) -> "Iterator[str]":
-    """Say what contrast and layers were chosen, and from what."""
-    trials = summary.get("trials", [])
-    if not trials:
-        return
-    images, defects = trials[0]["good_images"], trials[0]["drawn_defects"]
-    yield (
-        f"Chosen: {summary['contrast']} contrast, layers {','.join(summary['layers'])}, by {defects} defects"
-        f" drawn on {images} good images. Share of pairs in which the defect scored higher:"
-    )
-    for trial in trials:
-        name = f"{trial['contrast']} contrast, layers {','.join(trial['layers'])}"
-        error = f" (difference from the first ± {trial['error']:.3f})" if trial["error"] else ""
-        yield f"  {name}: {trial['auroc']:.3f}{error}"

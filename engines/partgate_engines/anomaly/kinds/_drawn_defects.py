@@ -1,6 +1,6 @@
 """Defects drawn on pictures of good parts, with where they are: what a head is trained to find.
 
-Small ones are like those of `_synthetic`; a zone is a part of the surface whose texture is another one.
+A zone is a part of the surface whose texture is another one.
 docs/decisions/0024 says which kinds brought what.
 """
 
@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from partgate_engines.anomaly._synthetic import between, clouds, ellipse, hairline
+from partgate_engines.anomaly._shapes import between, clouds, ellipse, hairline
 
 Pixels = NDArray[np.uint8]
 Levels = NDArray[np.float32]
