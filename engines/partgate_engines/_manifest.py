@@ -84,6 +84,19 @@ class CalibrationCard(_Model):
     """Of the pixels' hashes and part numbers of the photographs, in order."""
 
 
+class RegionEvidence(_Model):
+    """What the good parts say of one region with a name."""
+
+    name: str
+    sensitivity: float = Field(gt=0)
+    set_by: Literal["recipe", "learning", "nobody"]
+    """`recipe`: it was given, in a file or by a person; `learning`: by these parts; `nobody`: it is 1."""
+
+    scores: tuple[float, ...]
+    """Of every good part with a patch in it, the held-out score as if nothing else were judged, and as if
+    it counted once: of its worst photograph; sorted."""
+
+
 class Calibration(_Model):
     """Two thresholds and what they rest on."""
 
@@ -100,6 +113,9 @@ class Calibration(_Model):
 
     warnings: tuple[str, ...] = ()
     defects: DefectEvidence | None = None
+    regions: tuple[RegionEvidence, ...] = ()
+    """Of the regions with names; `scores` above are with their sensitivities."""
+
     card: CalibrationCard | None = None
     """None: calibrated before there were cards."""
 
@@ -144,14 +160,49 @@ class Tiling(_Model):
         return cls(tile_px=tile_px, overlap_px=min(ceil(shared * tile_px / patches), tile_px // 2))
 
 
+class SizeTrial(_Model):
+    """How defects of one order of size were told apart."""
+
+    smallest_px: float = Field(gt=0)
+    """Pixels of the frame."""
+
+    largest_px: float = Field(gt=0)
+    auroc: float = Field(ge=0, le=1)
+
+
 class Trial(_Model):
     """How one way of looking told good images from the same with a defect drawn on them."""
+
+    kind: KindName = "patchcore"
+    tile_px: Count | None = None
+    """None: whole frames."""
 
     contrast: Contrast
     layers: tuple[str, ...] = Field(min_length=1)
     auroc: float = Field(ge=0, le=1)
+    """Where defects were of several sizes, the mean over these."""
+
+    counted: Literal["mean", "weakest"] = "mean"
+    """What it was held against others by: the mean over the sizes, or the size told apart least."""
+
+    compared_with: int = Field(default=0, ge=0)
+    """The number of the trial whose place this one took, or did not take; the first has its own."""
+
+    gain: float = 0.0
+    """By how much that was better than of the trial it was compared with."""
+
     error: float = Field(ge=0)
-    """Standard error of the difference from the first trial, over draws of parts; 0 for the first."""
+    """Standard error of the gain, over draws of parts."""
+
+    taken: bool = False
+    """Whether it took the other's place; the last one that did was chosen. The first does."""
+
+    by_size: tuple[SizeTrial, ...] = ()
+    tiles: Count = 1
+    """Of a frame: what it costs."""
+
+    frame_ms: float | None = Field(default=None, ge=0)
+    """Median of a frame, on the machine that learned, with a small bank, features and maps computed too."""
 
     good_images: Count
     drawn_defects: Count
@@ -222,14 +273,17 @@ class Manifest(_Model):
     """What every frame's part is aligned to before it is judged; None: frames are judged as they are."""
 
     trials: tuple[Trial, ...] = ()
-    """What contrast and layers were chosen from, where learning was left to choose; of the first
-    learning."""
+    """What tile size, layers, contrast and kind were chosen from, where learning was left to choose; of
+    the first learning."""
 
     features: Count
     """Features of a patch: the columns of the memory bank."""
 
     training: Training | None = None
     """None: nothing was trained; the graph is that of its backbone."""
+
+    weighs_regions: bool = False
+    """Whether its graph was exported since regions have sensitivities; see `takes_sensitivities`."""
 
     weights_sha256: Digest
     graph_sha256: Digest
@@ -266,6 +320,14 @@ class Manifest(_Model):
     def bank_columns(self) -> int:
         """How many numbers a row of the bank file has."""
         return self.features + (self.bank_form == "affine")
+
+    @property
+    def takes_sensitivities(self) -> bool:
+        """Whether the graph finds the worst patches where regions count differently.
+
+        An older one with a memory bank orders its first look as if they counted by their roots.
+        """
+        return self.weighs_regions or self.bank_form == "affine"
 
     @property
     def n_good(self) -> int:

@@ -45,10 +45,14 @@ class Placement:
     """(tile width / factor, size), resizes the columns."""
 
     mask: NDArray[np.float32]
-    """(t, gh, gw), 1 where a patch is judged, 0 where it is not, or where a neighbouring tile judges."""
+    """(t, gh, gw), how many times a patch's distance counts: the sensitivity of its region, 1 without one, 0
+    where it is not judged, or where a neighbouring tile judges."""
 
     cells: NDArray[np.intp]
     """(GH, GW), the patch that judges each cell, counted through all tiles; -1 where none does."""
+
+    owners: NDArray[np.intp]
+    """(GH, GW), the region that each cell belongs to, a position in those given; -1 where none does."""
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -85,6 +89,11 @@ class Placement:
         stitched[self.cells < 0] = 0
         return stitched
 
+    def plain(self, anomaly_map: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return a map as it would be if every region counted once: (GH, GW), a new array."""
+        weights = self.stitch(self.mask)
+        return np.divide(anomaly_map, weights, out=np.zeros_like(anomaly_map), where=weights > 0)
+
 
 def place(
     *,
@@ -100,6 +109,9 @@ def place(
     A patch is judged if any of it lies in an `inspect` region (or there is none) and less than half
     of it in an `ignore` region: at the edge of what is inspected, too much is judged, not too little.
     Where tiles overlap, each patch is judged by the tile in which it lies farther from the border.
+    A patch belongs to one `inspect` region and counts as often as that one says: the smallest of those that
+    hold half of it or more, so that one drawn inside another has a limit of its own; where none holds half,
+    the one that holds most.
 
     Raises:
         ConfigError: a region does not fit into the frame, or there would be too many tiles.
@@ -114,7 +126,8 @@ def place(
             f"the {len(regions)} regions leave nothing of a frame of {width_px}×{height_px} to judge;"
             " make an inspect region larger or an ignore region smaller"
         )
-    corners, mask, cells = _tiles(judged, layout)
+    owners = np.where(judged, _owners(regions, box, layout), -1)
+    corners, mask, cells = _tiles(_weights(regions, owners, judged), layout)
     tile_size = layout.rows.tile_px, layout.columns.tile_px
     factor = reduction(*tile_size, size_px)
     return Placement(
@@ -126,13 +139,15 @@ def place(
         columns=np.ascontiguousarray(resize_matrix(ceil(tile_size[1] / factor), size_px).T),
         mask=mask,
         cells=cells,
+        owners=owners,
     )
 
 
 def _tiles(
-    judged: NDArray[np.bool_], layout: Layout
+    weights: NDArray[np.float32], layout: Layout
 ) -> tuple[tuple[tuple[int, int], ...], NDArray[np.float32], NDArray[np.intp]]:
     """Return the corners, masks and cells of the tiles in which anything is judged."""
+    judged = weights > 0
     used = np.unique(layout.tile[judged])
     number = np.full(len(layout.corners), -1)
     number[used] = np.arange(len(used))
@@ -140,7 +155,7 @@ def _tiles(
     mine = number[layout.tile]  # (GH, GW)
     cells = np.where(mine >= 0, mine * gh * gw + layout.patch, -1)
     mask = np.zeros(len(used) * gh * gw, dtype=np.float32)
-    mask[cells[judged]] = 1
+    mask[cells[judged]] = weights[judged]
     return tuple(layout.corners[tile] for tile in used), mask.reshape(-1, gh, gw), cells
 
 
@@ -154,6 +169,29 @@ def _judged(regions: Sequence[Region], box: Box, layout: Layout) -> NDArray[np.b
     if ignored:
         judged &= _share(ignored, box, layout) < 0.5  # noqa: PLR2004 - half, as said in `place`
     return judged
+
+
+def _owners(regions: Sequence[Region], box: Box, layout: Layout) -> NDArray[np.intp]:
+    """Return the inspect region that each cell belongs to, judged or not: (GH, GW), -1 if there is none."""
+    inspected = [number for number, region in enumerate(regions) if region.use == "inspect"]
+    if len(inspected) < 2:  # noqa: PLR2004 - nothing to tell apart: no areas are worked out
+        return np.full(layout.shape, inspected[0] if inspected else -1, dtype=np.intp)
+    import shapely
+
+    areas = np.array([shapely.Polygon(regions[number].polygon).area for number in inspected])
+    shares = np.stack([_share([regions[number]], box, layout) for number in inspected])  # (r, GH, GW)
+    holding = shares >= 0.5 - _NOTHING  # half, as said in `place`
+    smallest = np.where(holding, areas[:, None, None], np.inf).argmin(axis=0)
+    chosen = np.where(holding.any(axis=0), smallest, shares.argmax(axis=0))  # (GH, GW)
+    return np.asarray(np.array(inspected, dtype=np.intp)[chosen])
+
+
+def _weights(
+    regions: Sequence[Region], owners: NDArray[np.intp], judged: NDArray[np.bool_]
+) -> NDArray[np.float32]:
+    """Return how many times each cell counts: (GH, GW), 0 where it is not judged."""
+    of_owner = np.array([*(region.weight for region in regions), 1.0], dtype=np.float32)  # [-1]: no region
+    return np.where(judged, of_owner[owners], np.float32(0))
 
 
 def _share(regions: Sequence[Region], box: Box, layout: Layout) -> NDArray[np.float64]:

@@ -1,9 +1,9 @@
 """The recipe: all that a product adds to a station."""
 
 from collections.abc import Sequence
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from partgate_station._errors import ConfigError
 from partgate_station._image_reference import ImageReference
@@ -11,7 +11,7 @@ from partgate_station._model import FileModel, Name
 from partgate_station._verdict import Thresholds, Verdict
 
 MIN_VERTICES = 3
-
+_LEAST, _MOST = 0.05, 20.0  # what counts less is better ignored; what counts more is noise
 Vertex = tuple[Annotated[float, Field(ge=0)], Annotated[float, Field(ge=0)]]
 
 
@@ -21,11 +21,21 @@ class Region(FileModel):
     Convention: vertices are (x, y), x to the right, y down, the origin in the upper left corner.
     """
 
+    SENSITIVITIES: ClassVar[tuple[float, float]] = (_LEAST, _MOST)
+    """The least and the most that one may be."""
+
     use: Literal["inspect", "ignore"] = "inspect"
     """`inspect`: only what lies in such a region is judged. `ignore`: what lies in it is not."""
 
     camera_id: Name | None = None
     """The camera whose frames it belongs to; without one, every camera's."""
+
+    name: Name | None = None
+    """What an `inspect` region is called in reports and where its limits are changed."""
+
+    sensitivity: Annotated[float, Field(ge=_LEAST, le=_MOST)] | None = None
+    """How many times what lies in an `inspect` region counts, in score and map; None: once, until learning
+    sets it for a region that has a name."""
 
     polygon: tuple[Vertex, ...]
 
@@ -45,6 +55,18 @@ class Region(FileModel):
         if not shape.is_valid:
             raise ValueError(f"the outline crosses itself ({shapely.is_valid_reason(shape)})")
         return polygon
+
+    @model_validator(mode="after")
+    def _what_is_ignored_has_no_limits(self) -> Self:
+        for key in ("name", "sensitivity"):
+            if self.use == "ignore" and getattr(self, key) is not None:
+                raise ValueError(f"{key} {getattr(self, key)!r}: only an inspect region has one")
+        return self
+
+    @property
+    def weight(self) -> float:
+        """How many times what lies in it counts."""
+        return 1.0 if self.sensitivity is None else self.sensitivity
 
     def problems(self, *, width_px: int, height_px: int) -> list[str]:
         """Return what is wrong with this region in a frame of that size; empty if it fits."""
@@ -66,6 +88,15 @@ class RecipeSettings(FileModel):
 
     review_gate: Literal["reject", "accept"] = "reject"
     """How the reject gate treats a part in the review band."""
+
+    @field_validator("regions")
+    @classmethod
+    def _names_differ(cls, regions: tuple[Region, ...]) -> tuple[Region, ...]:
+        names = [region.name for region in regions]
+        for number, name in enumerate(names):
+            if name is not None and names.index(name) < number:
+                raise ValueError(f"[{number}].name: '{name}' is already the name of [{names.index(name)}]")
+        return regions
 
     def check_regions(self, *, width_px: int, height_px: int) -> None:
         """Refuse regions that do not fit into frames of that size.
@@ -110,6 +141,27 @@ class Recipe(RecipeSettings):
         """Return what a camera's frames are held against; None: nothing is known of how they should look."""
         own = (one for one in self.image_references if one.camera_id == camera_id)
         return next(own, next((one for one in self.image_references if one.camera_id is None), None))
+
+    def region(self, name: str) -> Region:
+        """Return the region of that name.
+
+        Raises:
+            ConfigError: there is none; names those there are.
+        """
+        named = {region.name: region for region in self.regions if region.name is not None}
+        if name not in named:
+            known = f"it has {', '.join(named)}" if named else "none of its regions has a name"
+            raise ConfigError(f"no region '{name}' in the recipe of '{self.product}'; {known}")
+        return named[name]
+
+    def limits(self, region: Region) -> Thresholds:
+        """Return a region's own thresholds: what they are for distances that count once.
+
+        A part whose worst patches all lie in the region is rejected from that `reject` on.
+        """
+        return Thresholds(
+            review=self.thresholds.review / region.weight, reject=self.thresholds.reject / region.weight
+        )
 
     def gate_opens(self, verdict: Verdict) -> bool:
         """Return whether the reject gate lets a part with this verdict pass."""

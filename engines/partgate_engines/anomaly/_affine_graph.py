@@ -53,7 +53,7 @@ class AffineGraph(FrameGraph):
             columns: (w, s) float32, resizes the columns.
             channels: (3, c) float32, makes red, green and blue of the camera's channels.
             bank: (k, d + 1) float32, rows `[w, b]`.
-            mask: (n, gh, gw) float32, 1 where a patch is judged.
+            mask: (n, gh, gw) float32, how many times what is found counts; 0 where it is not judged.
         """
         said = self.network(self.resized(frames, rows, columns, channels))  # (n, d, gh, gw)
         features = said.flatten(2).transpose(1, 2)  # (n, gh * gw, d)

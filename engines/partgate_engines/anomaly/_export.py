@@ -236,6 +236,7 @@ def _example(
     mask = np.ones((n, *grid), dtype=np.float32)
     for frame in range(n):
         mask[frame, 0, : frame + 1] = 0
+        mask[frame, 1] = 0.5 + frame
     return (
         random.integers(0, 256, size=(n, height_px, width_px, channels), dtype=np.uint8),
         resize_matrix(height_px, size_px),

@@ -13,7 +13,7 @@ from partgate_engines.anomaly._weights import Weights
 _log = logging.getLogger(__name__)
 
 # Part of the key: change it whenever the exported graph changes its meaning.
-_EXPORT = 3
+_EXPORT = 4  # from 4 on the first look weighs regions by their sensitivities
 
 # The score is the mean of this share of a map's patches, the worst ones (docs/decisions/0003).
 SCORED_SHARE = 0.01

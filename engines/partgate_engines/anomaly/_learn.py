@@ -12,8 +12,9 @@ from partgate_engines.anomaly._choice import choose
 from partgate_engines.anomaly._graphs import graph_for
 from partgate_engines.anomaly._images import DefectImage, GoodImage, check_count
 from partgate_engines.anomaly._learned import Learned, file_sha256
-from partgate_engines.anomaly._reading import Patches, Reader
+from partgate_engines.anomaly._reading import Reader
 from partgate_engines.anomaly._settings import LearnSettings, Progress, quiet
+from partgate_engines.anomaly._ways import LAYERS
 from partgate_engines.anomaly._weights import find_weights
 from partgate_engines.anomaly.kinds import Lesson, kind_named
 from partgate_station import Region
@@ -82,7 +83,7 @@ def learn(
         good=settled.sources,
         held_out_scores=settled.scores,
         calibration=settled.calibration,
-        regions=regions,
+        regions=settled.regions,
         learned_at=datetime.now(UTC),
         set_aside=settled.set_aside,
         training=taught.training,
@@ -101,17 +102,13 @@ def _chosen(
         return settings, ()
     weights = find_weights(settings.backbone, settings.weights)
 
-    def patches_of(one: LearnSettings, images: Sequence[GoodImage]) -> Patches:
-        step = f"trying {one.contrast} contrast, {'+'.join(one.layers)}"
-
-        def tell(_: str, done: int, total: int) -> None:
-            progress(step, done, total)
-
-        tell("graph", 0, len(images))
-        one = replace(one, kind="patchcore")  # whose features all kinds begin with
+    def look(one: LearnSettings, tell: Progress) -> Reader:
         graph = OpenVinoGraph(graph_for(one, weights, graphs), with_features=True)
-        reader = Reader(graph=graph, regions=regions, tiling=one.tiling(graph.grid), progress=tell)
-        return reader.patches(images, first=0, seed=one.seed)
+        return Reader(graph=graph, regions=regions, tiling=one.tiling(graph.grid), progress=tell)
 
-    choice = choose(good, settings, patches_of=patches_of, regions=regions)
-    return choice.settings, choice.trials
+    # By a memory bank, with whose features all kinds begin; the drawn kind's bank has deeper layers.
+    layers = LAYERS[1] if settings.kind == "drawn" else settings.layers
+    bank_alone = replace(settings, kind="patchcore", layers=layers, steps=None)
+    choice = choose(good, bank_alone, look=look, regions=regions, progress=progress)
+    chosen = {name: getattr(choice.settings, name) for name in settings.auto}
+    return replace(settings, **chosen), choice.trials

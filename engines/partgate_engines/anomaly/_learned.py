@@ -84,6 +84,9 @@ class Learned:
     contrast: Contrast = "global"
     """What the backbone sees."""
 
+    weighs_regions: bool = True
+    """See the manifest; False only of a graph that an older partgate exported."""
+
     trials: tuple[Trial, ...] = ()
     """What contrast and layers were chosen from; empty where nothing was to be chosen."""
 
@@ -198,6 +201,7 @@ class Learned:
             trials=self.trials,
             features=columns - (self.bank.form == "affine"),
             training=self.training,
+            weighs_regions=self.weighs_regions,
             weights_sha256=self.weights_sha256,
             graph_sha256=self.graph_sha256,
             bank_sha256=hashlib.sha256(bank).hexdigest(),
@@ -216,7 +220,7 @@ class Learned:
         )
 
 
-def changed(bundle: Bundle, settled: Settled, regions: tuple[Region, ...]) -> Learned:
+def changed(bundle: Bundle, settled: Settled) -> Learned:
     """Return a bundle's product with another bank and other thresholds; the rest stays as it was learned."""
     manifest = bundle.manifest
     return Learned(
@@ -239,7 +243,8 @@ def changed(bundle: Bundle, settled: Settled, regions: tuple[Region, ...]) -> Le
         good=settled.sources,
         held_out_scores=settled.scores,
         calibration=settled.calibration,
-        regions=regions,
+        regions=settled.regions,
+        weighs_regions=manifest.weighs_regions,
         learned_at=datetime.now(UTC),
         parent=bundle.id,
     )

@@ -2,14 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import chain
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from partgate_engines._bank import MemoryBank
-from partgate_engines._manifest import Calibration, Source
+from partgate_engines._manifest import Calibration, RegionEvidence, Source
 from partgate_engines.anomaly._budget import Budget
 from partgate_engines.anomaly._calibrate import calibrate
 from partgate_engines.anomaly._coreset import k_centre
@@ -18,7 +17,9 @@ from partgate_engines.anomaly._kinship import copies, parts_of
 from partgate_engines.anomaly._outliers import SetAside, odd_ones, told
 from partgate_engines.anomaly._provenance import renumbered
 from partgate_engines.anomaly._reading import Patches, Reader
+from partgate_engines.anomaly._sensitivity import Weighed, weighed
 from partgate_engines.anomaly._settings import LearnSettings
+from partgate_station import Region
 
 _MANY_RELATED = 0.25  # of the images; a few are alike by chance
 _BLOCK = 8192  # patches moved at once
@@ -37,6 +38,9 @@ class Settled:
     """(n,) float32, held out, in their order."""
 
     calibration: Calibration
+    regions: tuple[Region, ...]
+    """What of every image is judged, with the sensitivities that were set."""
+
     set_aside: tuple[SetAside, ...] = ()
 
 
@@ -58,17 +62,53 @@ def settle(reader: Reader, patches: Patches, good: Sequence[GoodImage], settings
     return _settled(reader, _only(patches, kept), Chosen(good, kept), settings, aside)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JudgedGood:
+    """What good images got that a bank was learned from."""
+
+    scores: NDArray[np.float32]
+    calibration: Calibration
+    regions: tuple[Region, ...]
+    """With the sensitivities that were set by them."""
+
+
 def judge_good(
     reader: Reader,
     bank: MemoryBank,
     sources: Sequence[Source],
     budget: Budget,
-    *good: Sequence[GoodImage],
+    good: Sequence[GoodImage],
+    *,
     warnings: Sequence[str] = (),
-) -> tuple[NDArray[np.float32], Calibration]:
+) -> JudgedGood:
     """Return the held-out scores of the images a bank was learned from, and the thresholds."""
-    scores = reader.held_out_scores(chain.from_iterable(good), sources, bank)
-    return calibrated(reader, bank, good[0], sources=sources, scores=scores, budget=budget, warnings=warnings)
+    found = weighed(reader, sources, lambda one: one.held_out(good, sources, bank))
+    return calibrated_by(found, bank, good, sources=sources, budget=budget, warnings=warnings)
+
+
+def calibrated_by(
+    found: Weighed,
+    bank: MemoryBank,
+    good: Sequence[GoodImage],
+    *,
+    sources: Sequence[Source],
+    budget: Budget,
+    method: Literal["leave-one-out", "held-back"] = "leave-one-out",
+    warnings: Sequence[str] = (),
+) -> JudgedGood:
+    """Return the thresholds of good images that were scored, their regions weighed."""
+    scores, calibration = calibrated(
+        found.reader,
+        bank,
+        good,
+        sources=sources,
+        scores=found.held.scores,
+        budget=budget,
+        method=method,
+        warnings=(*warnings, *found.warnings),
+        regions=found.evidence,
+    )
+    return JudgedGood(scores=scores, calibration=calibration, regions=found.reader.regions)
 
 
 def calibrated(
@@ -81,6 +121,7 @@ def calibrated(
     budget: Budget,
     method: Literal["leave-one-out", "held-back"] = "leave-one-out",
     warnings: Sequence[str] = (),
+    regions: tuple[RegionEvidence, ...] = (),
 ) -> tuple[NDArray[np.float32], Calibration]:
     """Return the scores of good images, and the thresholds that they give.
 
@@ -93,12 +134,13 @@ def calibrated(
         budget: how many good parts may be flagged.
         method: how they were held out.
         warnings: what else a person should know.
+        regions: what they say of the regions with names.
     """
     warnings = (*warnings, *_doubts(sources))
     held_out = np.flatnonzero(np.isfinite(scores))
     if held_out.size:
         scored, part_of = [sources[int(position)] for position in held_out], parts_of(sources)
-        return scores, calibrate(
+        calibration = calibrate(
             scores[held_out],
             method=method,
             parts=[part_of[int(position)] for position in held_out],
@@ -107,6 +149,7 @@ def calibrated(
             digests=[source.pixels_sha256 for source in scored],
             warnings=warnings,
         )
+        return scores, calibration.model_copy(update={"regions": regions})
     mirrored = reader.mirrored_scores(good[0], bank)
     return mirrored, calibrate(mirrored, method="mirrored", budget=budget, warnings=warnings)
 
@@ -123,13 +166,14 @@ def _settled(
     bank = MemoryBank(rows=patches.rows[coreset.chosen], origin=patches.origin[coreset.chosen])
     reader.progress("bank", 1, 1)
     warnings = told(aside, len(good) + len(aside))
-    scores, calibration = judge_good(reader, bank, patches.sources, settings.budget, good, warnings=warnings)
+    judged = judge_good(reader, bank, patches.sources, settings.budget, good, warnings=warnings)
     return Settled(
         bank=bank,
         coverage=float(coreset.distance.max()),
         sources=patches.sources,
-        scores=scores,
-        calibration=calibration,
+        scores=judged.scores,
+        calibration=judged.calibration,
+        regions=judged.regions,
         set_aside=aside,
     )
 

@@ -3,7 +3,7 @@
 import contextlib
 import json
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from rich.console import Console
@@ -45,6 +45,15 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) 
 def print_table(made: Table) -> None:
     """Print a table: as wide as the terminal, and in a pipe one line per row, for `grep`."""
     (out if out.is_terminal else Console(width=WIDE, highlight=False)).print(made)
+
+
+def print_lines(lines: Iterable[str | Table]) -> None:
+    """Print sentences and tables one after the other, as they are: nothing in them is markup."""
+    for line in lines:
+        if isinstance(line, str):
+            out.print(line, markup=False)
+        else:
+            print_table(line)
 
 
 @contextlib.contextmanager

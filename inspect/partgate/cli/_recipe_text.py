@@ -30,7 +30,10 @@ def show_json(
         "product": now.recipe.product,
         "thresholds": now.recipe.thresholds.model_dump(),
         "model": now.model_id,
-        "calibration": calibration.model_dump(mode="json", exclude={"scores": True, "card": {"part_of"}}),
+        "calibration": calibration.model_dump(
+            mode="json",
+            exclude={"scores": True, "card": {"part_of"}, "regions": {"__all__": {"scores"}}},
+        ),
         "effect": asdict(effect),
         "image_references": [
             reference.model_dump(mode="json", exclude={"position": {"sketch"}})
@@ -59,7 +62,7 @@ def show_text(
         )
     yield from (_image_line(reference) for reference in now.recipe.image_references)
     yield ""
-    yield _effect_table(effect)
+    yield effect_table(effect)
     yield from _left_out(effect)
     yield ""
     yield _versions_table(rows)
@@ -113,7 +116,7 @@ def change_text(
     if calibration is not None:
         yield calibration.promise
     yield ""
-    yield _effect_table(before, after)
+    yield effect_table(before, after)
     yield from _left_out(after)
     yield ""
     if version is None:
@@ -125,7 +128,8 @@ def change_text(
     )
 
 
-def _effect_table(*effects: "ThresholdEffect") -> Table:
+def effect_table(*effects: "ThresholdEffect") -> Table:
+    """Return how many of the known parts get which verdict, by one or by several limits."""
     return table("", ["", "parts", *_COUNTS], [_effect_row(name, words, effects) for name, words in _GROUPS])
 
 
