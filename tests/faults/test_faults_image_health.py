@@ -32,7 +32,7 @@ from partgate.records import (
     flag_suspects,
     suspects,
 )
-from partgate.retraining._retrain import reviewed_frames
+from partgate.retraining._reviewed import reviewed_frames
 from partgate_cameras import ProcessCamera, draw_part, learn_reference
 from partgate_engines import AnomalyResult
 from partgate_station import ImageHealth, Recipe, Region, Thresholds, Verdict, VirtualCamera

@@ -1,6 +1,7 @@
 """A product whose parts move: learned with `--align`, scored, and judged by a station."""
 
 import json
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -8,10 +9,10 @@ import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from sqlmodel import select
+from sqlmodel import Session, select
 
 from commands import Done, in_process, last_json, opened
-from partgate.records import Part
+from partgate.records import Finding, Part, Review, User
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -46,6 +47,8 @@ def pictures(tmp_path: Path) -> Path:
         **{f"new/good-{n}": _plate(random, off=1) for n in range(4)},
         **{f"new/scratched-{n}": _plate(random, off=1, scratch=True) for n in range(4)},
         "new/lost": np.clip(random.normal(30, 3, (HEIGHT, WIDTH)), 0, 255).astype(np.uint8),
+        "known/lost": np.clip(random.normal(30, 3, (HEIGHT, WIDTH)), 0, 255).astype(np.uint8),
+        "known/scratched": _plate(random, off=1, scratch=True),
     }
     for name, pixels in drawn.items():
         path = tmp_path / f"{name}.png"
@@ -57,6 +60,33 @@ def pictures(tmp_path: Path) -> Path:
 def _verdicts(path: Path) -> dict[str, dict[str, Any]]:
     lines = [json.loads(line) for line in path.read_text().splitlines()]
     return {Path(line["file"]).stem: line for line in lines}
+
+
+def _station(pictures: Path) -> Path:
+    path = pictures / "station.toml"
+    path.write_text(
+        'schema_version = 1\nstation_id = "press"\nproduct = "plate"\n[trigger]\nkind = "continuous"\n'
+        f'[[cameras]]\nkind = "folder"\ncamera_id = "top"\nfolder = "{pictures / "new"}"\n'
+    )
+    return path
+
+
+def _parts(home: Path) -> list[Part]:
+    with opened(home) as database, database.read() as session:
+        return list(session.exec(select(Part).where(Part.station_id == "press").order_by("trigger_id")).all())
+
+
+def _review(home: Path, findings: dict[str, Finding]) -> None:
+    """Record what QA found parts, by their ids, to be."""
+
+    def decide(session: Session) -> None:
+        session.add(User(id=1, name="qa", password_hash="unused"))
+        session.flush()
+        for part, finding in findings.items():
+            session.add(Review(part_id=uuid.UUID(part), finding=finding, reviewer_id=1))
+
+    with opened(home) as database:
+        database.write(decide).result()
 
 
 def test_parts_that_move_are_learned_scored_and_judged(
@@ -80,16 +110,59 @@ def test_parts_that_move_are_learned_scored_and_judged(
     assert min(scratched) > max(good)
     assert all(found[f"scratched-{n}"]["verdict"] in ("REVIEW", "REJECT") for n in range(4))
 
-    station = pictures / "station.toml"
-    station.write_text(
-        'schema_version = 1\nstation_id = "press"\nproduct = "plate"\n[trigger]\nkind = "continuous"\n'
-        f'[[cameras]]\nkind = "folder"\ncamera_id = "top"\nfolder = "{pictures / "new"}"\n'
-    )
-    told = last_json(run("run", station, "--json"))
+    told = last_json(run("run", _station(pictures), "--json"))
     assert told["balanced"] is True
-    with opened(copied_home) as database, database.read() as session:
-        parts = session.exec(select(Part).where(Part.station_id == "press").order_by("trigger_id")).all()
+    parts = _parts(copied_home)
     reasons = [part.reason or "" for part in parts]
     assert len(parts) == 9
     assert reasons[4].startswith("NOT_LOCATED: "), reasons
     assert [part.verdict for part in parts[5:]] == [found[f"scratched-{n}"]["verdict"] for n in range(4)]
+
+
+def test_parts_that_move_are_traced_added_and_forgotten(
+    copied_home: Path, pictures: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def run(*arguments: str | Path) -> dict[str, Any]:
+        return last_json(in_process(*arguments, "--json", home=copied_home, capsys=capsys))
+
+    first = run("learn", "plate", "--good", pictures / "good", "--defects", pictures / "known", "--align",
+                "--region", REGION, "--bank", "400", "--keep-outliers")  # fmt: skip
+    assert [score is None for score in first["defective_scores"]] == [True, False], "the first shows no part"
+    assert Path(first["page"]).is_file()
+    run("run", _station(pictures))
+    parts = [str(part.id) for part in _parts(copied_home)]
+    lost, wrong, *scratched = parts[4:]
+
+    # A place is one of the picture, not of the taught part: it is on the scratch.
+    traced = run("models", "trace", "plate", "--part", wrong)
+    left, top, right, bottom = traced["box"]
+    shown = cv2.imread(str(pictures / "new" / "scratched-0.png"), cv2.IMREAD_GRAYSCALE)
+    assert shown is not None
+    assert shown[top:bottom, left:right].mean() < 110, (
+        "a scratch has a grey level of 60, the plate one of 160"
+    )
+    at = f"{(left + right) / 2},{(top + bottom) / 2}"
+    assert run("models", "trace", "plate", "--part", wrong, "--at", at)["box"] == traced["box"]
+
+    # What QA found good and is not in its place is left out and named; the rest joins.
+    good = dict.fromkeys((lost, wrong), Finding.GOOD)
+    _review(copied_home, good | dict.fromkeys(scratched, Finding.DEFECTIVE))
+    made = run("retrain", "plate")
+    assert [one["image"] for one in made["added"]] == [f"part:{wrong}"]
+    assert [one["image"] for one in made["not_located"]] == [f"part:{lost}"]
+    assert "likeness" in made["not_located"][0]["why"] or "grey" in made["not_located"][0]["why"]
+    assert made["reviewed"]["good"]["frames"] == 2
+    page = Path(made["page"]).read_text(encoding="utf-8")
+    assert "Came in" in page
+    assert f"part:{lost} was found good and is not learned" in page
+    assert page.count('src="data:image/jpeg') >= 2 * (1 + 6 + 3)
+    in_process("models", "activate", made["model"][:12], home=copied_home, capsys=capsys)
+    vouches = run("models", "trace", "plate", "--part", scratched[0])["vouchers"][0]
+    assert vouches["origin"] == f"part:{wrong}", "its scratch alone is like this one"
+
+    gone = run("models", "forget", "plate", "--part", wrong, "--reason", "a scratch")
+    assert [one["verdict"] for one in gone["forgotten"]] == ["REJECT"]
+    assert gone["forgotten"][0]["score"] > 2 * gone["thresholds"]["reject"]
+    assert gone["thresholds"]["review"] == pytest.approx(
+        first["calibration"]["thresholds"]["review"], rel=0.1
+    )

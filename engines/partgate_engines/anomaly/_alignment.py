@@ -75,6 +75,24 @@ def _aligned_defect(locator: Locator, image: DefectImage) -> DefectImage:
     )
 
 
+def not_located(images: Sequence[GoodImage], reference: PoseReference | None) -> dict[int, str]:
+    """Return the positions of images whose part is not where it may be, and why; none without a reference.
+
+    Args:
+        images: read once, one at a time.
+        reference: what parts are aligned to.
+    """
+    if reference is None:
+        return {}
+    locator, found = Locator(reference), {}
+    for position, image in enumerate(images):
+        try:
+            locator.locate(checked(image))
+        except PartNotLocated as error:
+            found[position] = str(error)
+    return found
+
+
 def teach_reference(good: Sequence[GoodImage], limits: PoseLimits, progress: Progress) -> PoseReference:
     """Return the reference that good images are aligned to: the one that lies most in the middle of them.
 
@@ -140,6 +158,15 @@ def _refuse(good: Sequence[GoodImage], problems: Sequence[str | None], *, of: Go
             f" {'; '.join(wrong[:_NAMED])}{more}. Leave them out, or allow more (--align-shift, --align-turn,"
             " --align-scale)"
         )
+
+
+def pose_of(image: GoodImage, reference: PoseReference | None) -> Pose | None:
+    """Return where an image's part lies; None without a reference.
+
+    Raises:
+        ImagesRefused: names the image whose part is not where it may be.
+    """
+    return None if reference is None else _located(Locator(reference), image)
 
 
 def _located(locator: Locator, image: GoodImage) -> Pose:

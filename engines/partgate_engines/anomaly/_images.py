@@ -70,6 +70,28 @@ class Chosen(Sequence[GoodImage]):
         return self._images[self._positions[index]]
 
 
+class Joined(Sequence[GoodImage]):
+    """Images of two sequences, one after the other, read as they are asked for."""
+
+    def __init__(self, first: Sequence[GoodImage], then: Sequence[GoodImage]) -> None:
+        """Join them."""
+        self._first, self._then = first, then
+
+    def __len__(self) -> int:
+        return len(self._first) + len(self._then)
+
+    @overload
+    def __getitem__(self, index: int) -> GoodImage: ...
+    @overload
+    def __getitem__(self, index: slice) -> Chosen: ...
+    def __getitem__(self, index: int | slice) -> GoodImage | Chosen:
+        if isinstance(index, slice):
+            return Chosen(self, range(len(self))[index])
+        position = range(len(self))[index]
+        before = len(self._first)
+        return self._first[position] if position < before else self._then[position - before]
+
+
 def check_count(good: Sequence[GoodImage]) -> None:
     """Refuse to learn from nothing.
 

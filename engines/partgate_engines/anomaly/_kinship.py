@@ -17,10 +17,12 @@ from partgate_engines._resize import resize_matrix
 _CELLS = 4  # an image is described by this many cells down and across
 # Exposures of one tile correlate with 0.71 (median), other tiles with 0.35 at most in 99 of 100 pairs.
 _ALIKE = 0.7
-# Where more images are alike than this, they are a kind of part or a kind of light, not one part.
-_LARGEST_FAMILY, _LARGEST_SHARE = 8, 0.2
+# Where more images are alike than this, they are a kind of part or a kind of light, not one part: a fifth of
+# them, but 8 may always be, and more than 100 never are. Five kinds of 2,000 would be 20 million pairs.
+_LARGEST_SHARE, _ALWAYS_A_FAMILY, _NEVER_A_FAMILY = 0.2, 8, 100
 _PART_ORIGIN = "part:"
 _BLOCK = 512  # images compared with all others at once
+_MOST_KEPT = 50_000_000  # numbers of all descriptions: 200 MB
 
 
 def describe(patches: NDArray[np.float32], mask: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -41,38 +43,77 @@ def describe(patches: NDArray[np.float32], mask: NDArray[np.float32]) -> NDArray
     return np.asarray(small, dtype=np.float32).ravel()
 
 
+class Descriptions:
+    """What many images look like from afar, in a bounded amount of memory.
+
+    Where they would take more, what each is described by is projected at random to fewer numbers: with
+    5,000 of them, which is where 10,000 images come to lie, correlations change by 0.014 (one deviation).
+    """
+
+    def __init__(self, images: int) -> None:
+        """Make room for so many images."""
+        self._images = images
+        self._rows = np.empty((0, 0), dtype=np.float32)
+        self._matrix: NDArray[np.float32] | None = None
+        self._count = 0
+
+    def add(self, description: NDArray[np.float32]) -> None:
+        """Take the next image's, as `describe` returns it."""
+        if not self._count:
+            self._make_room(description.size)
+        self._rows[self._count] = description if self._matrix is None else description @ self._matrix
+        self._count += 1
+
+    def related(self, sources: Sequence[Source], *, first: int) -> tuple[Source, ...]:
+        """Return the sources with who shows the same part, as `related` does; to be asked once."""
+        return related(sources, self._rows[: self._count], first=first)
+
+    def _make_room(self, size: int) -> None:
+        most = max(_MOST_KEPT // self._images, 1)
+        if size > most:
+            random = np.random.default_rng(0)
+            self._matrix = random.standard_normal((size, most), dtype=np.float32) / np.float32(np.sqrt(most))
+        self._rows = np.empty((self._images, min(size, most)), dtype=np.float32)
+
+
 def alike(descriptions: NDArray[np.float32]) -> tuple[NDArray[np.intp], ...]:
     """Return which images show the same part: those that differ from the average in the same way.
 
-    Compared in blocks: of 10,000 images, a table of every pair would take 400 MB.
+    Compared in blocks: of 10,000 images, a table of every pair would take 400 MB. The time goes with the
+    square of their number.
 
     Args:
-        descriptions: (n, f) float32, of images that were described together; not modified.
+        descriptions: (n, f) float32, of images that were described together; overwritten.
 
     Returns:
         For each image the ascending positions of the others like it.
     """
-    own = descriptions - descriptions.mean(axis=0)
-    length = np.linalg.norm(own, axis=1, keepdims=True)
-    own /= np.maximum(length, 1e-6)
-    most = max(_LARGEST_FAMILY, _LARGEST_SHARE * len(own))
+    own = descriptions
+    own -= own.mean(axis=0)
+    own /= np.maximum(np.sqrt(np.einsum("nf,nf->n", own, own))[:, None], 1e-6)
+    most = min(max(_ALWAYS_A_FAMILY, _LARGEST_SHARE * len(own)), _NEVER_A_FAMILY)
     found: list[NDArray[np.intp]] = []
     for first in range(0, len(own), _BLOCK):
         same = own[first : first + _BLOCK] @ own.T >= _ALIKE
         found.extend(_others(row, first + here, most) for here, row in enumerate(same))
-    # Whom a crowd was taken from is nobody's kin, so it is taken from the others as well.
-    kept = [{int(other) for other in others} for others in found]
-    return tuple(
-        np.array([other for other in others if here in kept[other]], dtype=np.intp)
-        for here, others in enumerate(found)
-    )
+    return _mutual(found)
 
 
 def _others(same: NDArray[np.bool_], here: int, most: float) -> NDArray[np.intp]:
     """Return whom an image is like; nobody if it is like a crowd."""
     same[here] = False
     others = np.flatnonzero(same)
-    return others if len(others) <= most else others[:0]
+    return others if len(others) <= most else np.zeros(0, dtype=np.intp)  # not a view, which keeps them all
+
+
+def _mutual(found: Sequence[NDArray[np.intp]]) -> tuple[NDArray[np.intp], ...]:
+    """Return the others that have kept an image too: who is like a crowd is nobody's kin from either side."""
+    count = len(found)
+    here = np.repeat(np.arange(count), [len(others) for others in found])
+    there = np.concatenate(found) if count else here
+    kept = np.isin(there * count + here, here * count + there)  # the pairs that are there the other way round
+    ends = np.cumsum(np.bincount(here[kept], minlength=count))
+    return tuple(np.split(there[kept], ends[:-1])) if count else ()
 
 
 def related(
@@ -82,7 +123,7 @@ def related(
 
     Args:
         sources: of images described together.
-        descriptions: (n, f) float32, in their order.
+        descriptions: (n, f) float32, in their order; overwritten.
         first: the position of the first of them.
     """
     same = alike(descriptions)
@@ -96,16 +137,23 @@ def kin(sources: Sequence[Source]) -> tuple[NDArray[np.intp], ...]:
     """Return whom each image is held out with: itself, its copies, and photographs of the same part.
 
     Returns:
-        For each image ascending positions, its own among them.
+        For each image ascending positions, its own among them; copies share one array.
     """
-    together: list[set[int]] = [{position, *source.alike} for position, source in enumerate(sources)]
+    number: dict[str, int] = {}
+    picture = [number.setdefault(source.pixels_sha256, len(number)) for source in sources]
+    copies_of: list[list[int]] = [[] for _ in number]
+    beside: list[set[int]] = [{own} for own in range(len(number))]
     for position, source in enumerate(sources):
+        own = picture[position]
+        copies_of[own].append(position)
         for other in source.alike:
-            together[other].add(position)
-    for same in copy_groups(sources):
-        for position in same:
-            together[position].update(same)
-    return tuple(np.array(sorted(own), dtype=np.intp) for own in together)
+            beside[own].add(picture[other])
+            beside[picture[other]].add(own)
+    together = [
+        np.array(sorted(position for one in own for position in copies_of[one]), dtype=np.intp)
+        for own in beside
+    ]
+    return tuple(together[own] for own in picture)
 
 
 def families(sources: Sequence[Source]) -> NDArray[np.bool_]:
@@ -125,26 +173,29 @@ def parts_of(sources: Sequence[Source]) -> tuple[int, ...]:
 
     Images held out together are of one part, and so are all images that QA took from one.
     """
-    together = [{int(other) for other in own} for own in kin(sources)]
+    leads = list(range(len(sources)))  # to an earlier image of the same part, or to itself
+    for position, source in enumerate(sources):
+        for other in source.alike:
+            _join(leads, position, other)
     taken = [source.origin if source.origin.startswith(_PART_ORIGIN) else "" for source in sources]
-    for same in _same(taken):
-        for position in same:
-            together[position].update(same)
-    numbers = [-1] * len(sources)
-    for first in range(len(sources)):
-        if numbers[first] < 0:
-            for position in _reached(together, first):
-                numbers[position] = first
-    return tuple(numbers)
+    for same in (*copy_groups(sources), *_same(taken)):
+        for other in same[1:]:
+            _join(leads, same[0], other)
+    return tuple(_first(leads, position) for position in range(len(sources)))
 
 
-def _reached(together: Sequence[set[int]], first: int) -> set[int]:
-    reached, fresh = {first}, [first]
-    while fresh:
-        further = together[fresh.pop()] - reached
-        reached |= further
-        fresh.extend(further)
-    return reached
+def _join(leads: list[int], one: int, other: int) -> None:
+    """Say that two images show the same part."""
+    first, second = sorted((_first(leads, one), _first(leads, other)))
+    leads[second] = first
+
+
+def _first(leads: list[int], position: int) -> int:
+    """Return the first image of the part that an image shows."""
+    while leads[position] != position:
+        leads[position] = leads[leads[position]]
+        position = leads[position]
+    return position
 
 
 def copy_groups(sources: Sequence[Source]) -> tuple[tuple[int, ...], ...]:

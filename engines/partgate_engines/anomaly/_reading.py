@@ -1,7 +1,8 @@
 """Good images through the graph, one at a time: their features and their held-out scores."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,8 +12,9 @@ from partgate_engines._errors import ImagesRefused
 from partgate_engines._manifest import Source, Tiling
 from partgate_engines._openvino import OpenVinoGraph
 from partgate_engines._placement import Placement, place
+from partgate_engines.anomaly._held_out import HeldOut, region_scores
 from partgate_engines.anomaly._images import GoodImage, checked, fingerprint
-from partgate_engines.anomaly._kinship import describe, kin, related
+from partgate_engines.anomaly._kinship import Descriptions, describe, kin
 from partgate_engines.anomaly._settings import Progress
 from partgate_station import ConfigError, Region
 
@@ -92,21 +94,21 @@ class Reader:
         self.graph.bind_bank(np.zeros((self.blank_rows, self.graph.features + 1), dtype=np.float32))
         pool = _Pool(images=len(images), features=self.graph.features, seed=seed)
         sources: list[Source] = []
-        descriptions = np.empty((0, 0), dtype=np.float32)
+        descriptions = Descriptions(len(images))
         for position, image in enumerate(images):
             patches, description = self._judged_patches(image)
-            if not position:
-                descriptions = np.empty((len(images), len(description)), dtype=np.float32)
-            descriptions[position] = description
+            descriptions.add(description)
             pool.add(patches)
             sources.append(source_of(image))
             self.progress("features", position + 1, len(images))
-        known = related(sources, descriptions, first=first)
+        known = descriptions.related(sources, first=first)
         return Patches(rows=pool.rows, origin=pool.origin(first), sources=known)
 
-    def held_out_scores(
-        self, images: Iterable[GoodImage], sources: Sequence[Source], bank: MemoryBank
-    ) -> NDArray[np.float32]:
+    def with_regions(self, regions: tuple[Region, ...]) -> Self:
+        """Return what puts images through the same graph and looks at other regions."""
+        return replace(self, regions=regions, _placements={})
+
+    def held_out(self, images: Iterable[GoodImage], sources: Sequence[Source], bank: MemoryBank) -> HeldOut:
         """Score every image by the bank without the rows that it, or its like, brought.
 
         Args:
@@ -115,22 +117,22 @@ class Reader:
             bank: with origins that are positions in the images.
 
         Returns:
-            (n,) float32, not a number where no other image brought a row.
+            Scores, not a number where no other image brought a row.
 
         Raises:
             ImagesRefused: an image is not the one that the bank was learned from.
         """
         together = kin(sources)
         augmented = bank.augmented()
-        scores = np.full(len(sources), np.nan, dtype=np.float32)
+        held = HeldOut.none(len(sources), self.regions)
         for position, (image, source) in enumerate(zip(images, sources, strict=True)):
             _check_same(image, source, position)
             own = np.isin(bank.origin, together[position])
             if not own.all():
                 self.graph.bind_bank(without(augmented, own))
-                scores[position] = self._score(checked(image), image.origin)
+                held.put(position, self._judged(checked(image), image.origin))
             self.progress("scores", position + 1, len(sources))
-        return scores
+        return held
 
     def mirrored_scores(self, image: GoodImage, bank: MemoryBank) -> NDArray[np.float32]:
         """Score an image's three mirrors by the bank that it brought itself: (3,) float32."""
@@ -138,14 +140,15 @@ class Reader:
         pixels = checked(image)
         mirrors = (pixels[:, ::-1], pixels[::-1], pixels[::-1, ::-1])
         return np.array(
-            [self._score(np.ascontiguousarray(mirror), image.origin) for mirror in mirrors], dtype=np.float32
+            [self._judged(np.ascontiguousarray(mirror), image.origin)[0] for mirror in mirrors],
+            dtype=np.float32,
         )
 
     def look(self, image: GoodImage) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Return an image's patch features and which of them are judged, by the bank bound last.
 
         Returns:
-            (t * gh * gw, d) float32, tile by tile, and the mask (t, gh, gw).
+            (t * gh * gw, d) float32, tile by tile, and the mask (t, gh, gw), above 0 where they are.
         """
         pixels = checked(image)
         placement = self._place(pixels, image.origin)
@@ -158,8 +161,16 @@ class Reader:
         Raises:
             ImagesRefused: it is not a number.
         """
+        return self.judged(image, bank)[0]
+
+    def judged(self, image: GoodImage, bank: MemoryBank) -> tuple[float, NDArray[np.float32]]:
+        """Return an image's score by a bank, and what `region_scores` says of its regions.
+
+        Raises:
+            ImagesRefused: it is not a number.
+        """
         self.graph.bind_bank(bank.augmented())
-        return self._score(checked(image), image.origin)
+        return self._judged(checked(image), image.origin)
 
     def _judged_patches(self, image: GoodImage) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Return the patches that are judged, and what the whole image looks like."""
@@ -168,16 +179,18 @@ class Reader:
         self.graph.run(pixels, placement)
         patches = self.graph.patches()
         whole = placement.stitch(patches.reshape(*placement.mask.shape, -1))  # (GH, GW, d)
-        description = describe(whole.reshape(-1, whole.shape[2]), placement.stitch(placement.mask))
-        return patches[placement.mask.ravel() > 0], description
+        seen = placement.mask > 0
+        description = describe(whole.reshape(-1, whole.shape[2]), placement.stitch(seen.astype(np.float32)))
+        return patches[seen.ravel()], description
 
-    def _score(self, pixels: NDArray[np.uint8], origin: str) -> float:
-        score, _ = self.graph.run(pixels, self._place(pixels, origin))
+    def _judged(self, pixels: NDArray[np.uint8], origin: str) -> tuple[float, NDArray[np.float32]]:
+        placement = self._place(pixels, origin)
+        score, anomaly_map = self.graph.run(pixels, placement)
         if not np.isfinite(score):
             raise ImagesRefused(
                 f"{origin}: its anomaly score is {score}; the weights or the bank are damaged"
             )
-        return score
+        return score, region_scores(anomaly_map, placement, self.regions)
 
     def _place(self, pixels: NDArray[np.uint8], origin: str) -> Placement:
         """Return the placement for an image's size; only the last one is kept, sizes may all differ."""

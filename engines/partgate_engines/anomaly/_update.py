@@ -12,9 +12,10 @@ from partgate_engines._bundle import Bundle
 from partgate_engines._errors import ImagesRefused
 from partgate_engines._manifest import Source
 from partgate_engines.anomaly._alignment import aligned
+from partgate_engines.anomaly._budget import Budget
 from partgate_engines.anomaly._calibrate import budget_of
 from partgate_engines.anomaly._coreset import k_centre
-from partgate_engines.anomaly._images import Chosen, GoodImage
+from partgate_engines.anomaly._images import Chosen, GoodImage, Joined
 from partgate_engines.anomaly._learned import Learned, changed
 from partgate_engines.anomaly._provenance import without_images
 from partgate_engines.anomaly._reading import Patches, Reader
@@ -33,6 +34,7 @@ def update(
     good: Sequence[GoodImage],
     added: Sequence[GoodImage],
     regions: tuple[Region, ...] = (),
+    budget: Budget | None = None,
     progress: Progress = quiet,
 ) -> Learned:
     """Add good images to a learned product and calibrate it again; torch is not needed.
@@ -48,6 +50,7 @@ def update(
         good: the images it was learned from, in the same order; read once, one at a time.
         added: images that were found to be good; read twice.
         regions: what of every image is judged.
+        budget: how many good parts the thresholds may flag; None: as many as before.
         progress: called with a step's name, what is done of it and what there is.
 
     Raises:
@@ -60,12 +63,12 @@ def update(
         raise ImagesRefused("0 good images to add; at least 1 is needed")
     good, added = aligned(good, manifest.pose), aligned(added, manifest.pose)
     if manifest.kind != "patchcore":
-        return relearned(bundle, (*good, *added), regions, progress)
+        return relearned(bundle, Joined(good, added), regions, progress, budget)
     reader = reader_of(bundle, regions, progress)
     patches = reader.patches(added, first=manifest.n_good, seed=manifest.seed)
     bank, coverage = _with_candidates(bundle, patches)
     sources = (*manifest.good, *patches.sources)
-    return _changed(bundle, reader, bank, coverage, sources, good, added)
+    return _changed(bundle, reader, bank, coverage, sources=sources, good=Joined(good, added), budget=budget)
 
 
 def forget(
@@ -74,6 +77,7 @@ def forget(
     good: Sequence[GoodImage],
     forgotten: Collection[int],
     regions: tuple[Region, ...] = (),
+    budget: Budget | None = None,
     progress: Progress = quiet,
 ) -> Learned:
     """Take images out of what a product was learned from, with every row that they brought.
@@ -86,6 +90,7 @@ def forget(
         good: the images it was learned from, in the same order; those that stay are read twice.
         forgotten: positions of those to take out.
         regions: what of every image is judged.
+        budget: how many good parts the thresholds may flag; None: as many as before.
         progress: called with a step's name, what is done of it and what there is.
 
     Raises:
@@ -102,12 +107,12 @@ def forget(
         raise IndexError(f"positions {sorted(forgotten)} of {manifest.n_good} images")
     remaining = Chosen(aligned(good, manifest.pose), kept)
     if manifest.kind != "patchcore":
-        return relearned(bundle, remaining, regions, progress)
+        return relearned(bundle, remaining, regions, progress, budget)
     reader = reader_of(bundle, regions, progress)
     patches = reader.patches(remaining, first=0, seed=manifest.seed)
     staying, sources = without_images(bundle.bank(), manifest.good, kept)
     bank, coverage = _filled(staying, patches, rows=manifest.bank_rows, seed=manifest.seed)
-    return _changed(bundle, reader, bank, coverage, sources, remaining)
+    return _changed(bundle, reader, bank, coverage, sources=sources, good=remaining, budget=budget)
 
 
 def reader_of(bundle: Bundle, regions: tuple[Region, ...], progress: Progress) -> Reader:
@@ -171,11 +176,20 @@ def _changed(
     reader: Reader,
     bank: MemoryBank,
     coverage: float,
+    *,
     sources: tuple[Source, ...],
-    *good: Sequence[GoodImage],
+    good: Sequence[GoodImage],
+    budget: Budget | None,
 ) -> Learned:
-    """Return the product with another bank, its thresholds calibrated again for the same budget."""
-    manifest = bundle.manifest
-    scores, calibration = judge_good(reader, bank, sources, budget_of(manifest.calibration), *good)
-    settled = Settled(bank=bank, coverage=coverage, sources=sources, scores=scores, calibration=calibration)
-    return changed(bundle, settled, reader.regions)
+    """Return the product with another bank, its thresholds calibrated again."""
+    budget = budget or budget_of(bundle.manifest.calibration)
+    judged = judge_good(reader, bank, sources, budget, good)
+    settled = Settled(
+        bank=bank,
+        coverage=coverage,
+        sources=sources,
+        scores=judged.scores,
+        calibration=judged.calibration,
+        regions=judged.regions,
+    )
+    return changed(bundle, settled)

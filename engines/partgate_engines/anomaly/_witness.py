@@ -10,8 +10,9 @@ from partgate_engines._bundle import Bundle
 from partgate_engines._openvino import OpenVinoGraph
 from partgate_engines._openvino_device import compile_graph
 from partgate_engines._placement import Placement, place
+from partgate_engines._pose import Pose
 from partgate_engines._tiles import Box, lay_out
-from partgate_engines.anomaly._alignment import aligned
+from partgate_engines.anomaly._alignment import aligned, pose_of
 from partgate_engines.anomaly._images import GoodImage, checked
 from partgate_engines.anomaly._kinship import kin
 from partgate_engines.anomaly._provenance import near_duplicates
@@ -41,10 +42,11 @@ class Trace:
     """What a memory bank says of one place in an image."""
 
     box: Box
-    """(left, top, right, bottom) in pixels of the image: the patch."""
+    """(left, top, right, bottom) in pixels of the image: the patch, or the box around it where a part that
+    is turned was aligned."""
 
     distance: float
-    """From the nearest row: the anomaly map's value there."""
+    """From the nearest row, whatever its region's sensitivity."""
 
     within: float
     """A row that is no farther away counts as a near-duplicate: the bank was chosen so that no patch of a
@@ -119,7 +121,7 @@ class Witness:
 
         Args:
             image: any.
-            at: (x, y) in the pixels of what is seen of it; None for where the map is highest.
+            at: (x, y) in its pixels; None for where the map is highest.
             count: how many images to name at most.
 
         Raises:
@@ -132,11 +134,12 @@ class Witness:
         pixels = checked(self.seen(image))
         _, anomaly_map = self._run(pixels)
         placement = self._placed(pixels)
-        row, column = self._cell(placement, anomaly_map, at)
+        pose = pose_of(image, self._manifest.pose)
+        row, column = self._cell(placement, anomaly_map, at, pose)
         patch = self._graph.patches()[placement.cells[row, column]]
         return Trace(
-            box=self._box_of(placement, row, column),
-            distance=float(anomaly_map[row, column]),
+            box=_in_frame(self._box_of(placement, row, column), pose),
+            distance=float(placement.plain(anomaly_map)[row, column]),
             within=self._manifest.coverage,
             vouchers=self._vouchers(patch, count),
         )
@@ -158,24 +161,30 @@ class Witness:
         )
 
     def _cell(
-        self, placement: Placement, anomaly_map: NDArray[np.float32], at: tuple[float, float] | None
+        self,
+        placement: Placement,
+        anomaly_map: NDArray[np.float32],
+        at: tuple[float, float] | None,
+        pose: Pose | None,
     ) -> tuple[int, int]:
         if at is None:
             worst = int(anomaly_map.argmax())
             return worst // placement.cells.shape[1], worst % placement.cells.shape[1]
+        x, y = at if pose is None else _on_reference(at, pose)
         layout = lay_out(placement.box, self._manifest.grid, self._manifest.tiling)
-        row = int(np.searchsorted(layout.rows.edges_px[:, 1], at[1] - placement.box[1], "right"))
-        column = int(np.searchsorted(layout.columns.edges_px[:, 1], at[0] - placement.box[0], "right"))
+        row = int(np.searchsorted(layout.rows.edges_px[:, 1], y - placement.box[1], "right"))
+        column = int(np.searchsorted(layout.columns.edges_px[:, 1], x - placement.box[0], "right"))
         if (
-            at[0] < placement.box[0]
-            or at[1] < placement.box[1]
+            x < placement.box[0]
+            or y < placement.box[1]
             or row >= layout.shape[0]
             or column >= layout.shape[1]
             or not self._is_judged(placement, row, column)
         ):
+            taught = "" if pose is None else f", which is {x:.0f},{y:.0f} of the taught part"
             raise ConfigError(
-                f"--at {at[0]:g},{at[1]:g}: nothing is judged there; the box around what is inspected is"
-                f" {','.join(map(str, placement.box))} (left, top, right, bottom)"
+                f"--at {at[0]:g},{at[1]:g}{taught}: nothing is judged there; the box around what is inspected"
+                f" is {','.join(map(str, placement.box))} (left, top, right, bottom)"
             )
         return row, column
 
@@ -198,3 +207,19 @@ class Witness:
             grid=self._graph.grid,
             tiling=self._manifest.tiling,
         )
+
+
+def _on_reference(at: tuple[float, float], pose: Pose) -> tuple[float, float]:
+    """Return where a place of a frame lies on the taught part."""
+    x, y = np.linalg.solve(pose.matrix[:, :2], np.array(at) - pose.matrix[:, 2])
+    return float(x), float(y)
+
+
+def _in_frame(box: Box, pose: Pose | None) -> Box:
+    """Return the box around where a box of the taught part lies in a frame."""
+    if pose is None:
+        return box
+    left, top, right, bottom = box
+    corners = np.array([(x, y, 1) for x in (left, right) for y in (top, bottom)]) @ pose.matrix.T  # (4, 2)
+    (left, top), (right, bottom) = corners.min(axis=0), corners.max(axis=0)
+    return round(left), round(top), round(right), round(bottom)

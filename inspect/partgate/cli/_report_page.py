@@ -6,11 +6,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from partgate.cli._region_text import SET_BY
 from partgate.cli._report_pictures import report_pictures
 from partgate.cli._score_picture import Ticks, score_picture
+from partgate.cli._trials_text import trial_table
 from partgate_station import CannotWrite, Recipe
 
 if TYPE_CHECKING:
+    from partgate.cli._change import Change
     from partgate.records import Home
     from partgate_engines import Bundle, Calibration, ThresholdRule
     from partgate_engines.anomaly import GoodImage
@@ -32,6 +35,8 @@ def write_report(
     report: dict[str, Any],
     given: "Sequence[GoodImage]",
     defective: "Sequence[GoodImage]",
+    *,
+    change: "Change | None" = None,
 ) -> Path:
     """Write the page that shows what learning saw, and return its path.
 
@@ -42,6 +47,7 @@ def write_report(
         report: as the registry keeps it.
         given: the good images as learning was given them.
         defective: those that were scored.
+        change: how it came from another model; None: it was learned.
 
     Raises:
         CannotWrite: the file cannot be written.
@@ -51,7 +57,7 @@ def write_report(
 
     bundle = Bundle.open(home.bundles_path / model_id, trusted=Keys(home).trusted())
     path = report_path(home, model_id)
-    page = render(bundle, recipe, report, given, defective)
+    page = render(bundle, recipe, report, given, defective, change=change)
     draft = path.with_suffix(".draft")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -68,6 +74,8 @@ def render(
     report: dict[str, Any],
     given: "Sequence[GoodImage]",
     defective: "Sequence[GoodImage]",
+    *,
+    change: "Change | None" = None,
 ) -> str:
     """Return the page."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -88,7 +96,10 @@ def render(
         recipe=recipe,
         report=report,
         rules=_rules(manifest.calibration),
+        set_by=SET_BY,
         steps=_steps(report.get("seconds_per_step", {})),
+        change=change,
+        trials=trial_table([trial.model_dump() for trial in manifest.trials], manifest.kind),
         pictures=report_pictures(bundle, recipe, report, given, defective),
     )
 

@@ -67,35 +67,28 @@ def report_pictures(
         given: the good images as learning was given them.
         defective: those that were scored.
     """
-    from partgate_engines.anomaly import Witness, aligned
+    from partgate_engines.anomaly import Witness
 
-    pose = bundle.manifest.pose
-    given, defective = aligned(given, pose), aligned(defective, pose)
     witness = Witness(bundle, recipe.regions)
     left_out = {one["position"] for one in report["set_aside"]}
     kept = [position for position in range(len(given)) if position not in left_out]
 
     def judged(image: "GoodImage", score: float) -> Picture:
-        return _picture(witness.seen(image), score, witness.judged(image)[1], recipe)
+        return picture_of(witness.seen(image), score, witness.judged(image)[1], recipe)
 
     def held_out(position: int, score: float) -> Picture:
         image = given[kept[position]]
-        return _picture(witness.seen(image), score, witness.held_out(image, position)[1], recipe)
+        return picture_of(witness.seen(image), score, witness.held_out(image, position)[1], recipe)
 
     return Pictures(
         set_aside=tuple(judged(given[one["position"]], one["score"]) for one in report["set_aside"][:SHOWN]),
         worst_good=tuple(held_out(one["position"], one["score"]) for one in report["worst_good"][:SHOWN]),
         best_defects=tuple(
-            judged(image, one["score"])
+            judged(defective[one["position"]], one["score"])
             for one in report.get("defective_lowest", ())[:SHOWN]
-            if (image := _named(defective, one["image"])) is not None
         ),
         copies=tuple(_groups(report, given, kept)),
     )
-
-
-def _named(images: "Sequence[GoodImage]", origin: str) -> "GoodImage | None":
-    return next((image for image in images if image.origin == origin), None)
 
 
 def _groups(
@@ -107,7 +100,8 @@ def _groups(
         yield tuple((image.origin, _address(_bgr(image.pixels), _THUMBNAIL_PX)) for image in images)
 
 
-def _picture(image: "GoodImage", score: float, anomaly_map: NDArray[np.float32], recipe: Recipe) -> Picture:
+def picture_of(image: "GoodImage", score: float, anomaly_map: NDArray[np.float32], recipe: Recipe) -> Picture:
+    """Return an image, as the model sees it, beside itself with its map."""
     verdict = recipe.thresholds.verdict(score)
     passes = verdict is Verdict.ACCEPT  # by the thresholds nothing of its map would be seen
     return Picture(

@@ -1,11 +1,13 @@
 """`partgate models forget`: take images out of what a product was learned from."""
 
 import contextlib
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from partgate.cli._app import DEFAULT_HOME, HomeOption, JsonFlag, acting_user
+from partgate.cli._change_text import again_command, print_became_of_thresholds, print_next, warnings_of
 from partgate.cli._output import out, print_json, print_table, progress_bar, table
 from partgate.cli.models import models
 
@@ -31,11 +33,13 @@ def forget(
     """Make a candidate without some images: for a part that was learned as good and is not.
 
     Every row that they brought to the memory bank goes, other images' patches take the places, and the
-    thresholds are calibrated anew. Copies of an image go with it. The active model stays until
-    `partgate models activate`; `partgate retrain` does not bring forgotten parts back.
+    thresholds are calibrated anew, as `partgate retrain` does. Copies of an image go with it. The active
+    model stays until `partgate models activate`; `partgate retrain` does not bring forgotten parts back. A
+    page with pictures says what the model makes of them now.
 
     Example: `partgate models forget tile --image exp1_num_9196.jpg --reason "a crack, seen by Vera"`
     """
+    from partgate.cli._change import write_change
     from partgate.records import Database, Home
     from partgate.retraining import forget_images, forgettable
 
@@ -53,36 +57,46 @@ def forget(
             if dry_run
             else forget_images(opened, database, what, by=who, reason=reason.strip(), progress=progress)
         )
+        page = None if made is None else write_change(opened, database, made)
     if as_json:
-        print_json(_summary(product, what, made))
+        print_json(_summary(product, what, made, page))
     else:
-        _print(product, what, made)
+        _print(product, what, made, page)
 
 
-def _summary(product: str, what: "Forgettable", made: "LearnedProduct | None") -> dict[str, Any]:
+def _summary(
+    product: str, what: "Forgettable", made: "LearnedProduct | None", page: Path | None
+) -> dict[str, Any]:
     return {
         "product": product,
         "parent": what.now.model_id,
-        "forgotten": list(what.images),
+        "forgotten": list(what.images) if made is None else made.report["forgotten"],
         "changed": made is not None,
         "model": made and made.model_id,
         "recipe_version": made and made.recipe_version,
         "thresholds": made and made.thresholds.model_dump(),
         "calibration": made and made.report["calibration"],
+        "hand_set": made and made.report["hand_set"],
+        "again": made and again_command(product, made.report),
+        "page": page and str(page),
     }
 
 
-def _print(product: str, what: "Forgettable", made: "LearnedProduct | None") -> None:
+def _print(product: str, what: "Forgettable", made: "LearnedProduct | None", page: Path | None) -> None:
     rows = [[one["image"], "-" if one["rows"] is None else one["rows"]] for one in what.images]
-    print_table(table("", ["forgotten image", "rows it brought"], rows))
     if made is None:
+        print_table(table("", ["forgotten image", "rows it brought"], rows))
         out.print("Nothing was changed: this was a dry run.")
         return
-    old, new = what.now.recipe.thresholds, made.thresholds
-    out.print(
-        f"Candidate {made.model_id[:12]} for '{product}': review {old.review:.4g} -> {new.review:.4g}, reject"
-        f" {old.reject:.4g} -> {new.reject:.4g}."
-    )
-    for warning in made.report["calibration"]["warnings"]:
+    report = made.report
+    judged = [[*row, _now(one)] for row, one in zip(rows, report["forgotten"], strict=True)]
+    print_table(table("", ["forgotten image", "rows it brought", "now"], judged))
+    out.print(f"Candidate {made.model_id[:12]} for '{product}', from {report['good_images']} images.")
+    print_became_of_thresholds(report)
+    for warning in warnings_of(report):
         out.print(f"Warning: {warning}", markup=False)
-    out.print(f"Put it into force with: partgate models activate {made.model_id[:12]}")
+    print_next(product, made.model_id, report, page)
+
+
+def _now(one: dict[str, Any]) -> str:
+    return one["verdict"] if one["score"] is None else f"{one['verdict']} ({one['score']:.4g})"

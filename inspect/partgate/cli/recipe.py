@@ -2,22 +2,25 @@
 
 import contextlib
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from pydantic import ValidationError
 
 from partgate.cli._app import DEFAULT_HOME, HomeOption, JsonFlag, acting_user, app
 from partgate.cli._budget import read_budget
-from partgate.cli._output import err, out, print_json, print_table
+from partgate.cli._output import err, print_json, print_lines
 from partgate.cli._recipe_text import (
     change_json,
     change_text,
     show_json,
     show_text,
 )
+from partgate.cli._region_limits import change_region, check_region_options
+from partgate.cli._region_text import region_json, region_lines, region_text
 from partgate.cli._score_picture import score_picture
 from partgate_station import CannotWrite, ConfigError, MissingInput, Thresholds
 
@@ -44,6 +47,8 @@ class InForce:
     active: "Active"
     calibration: "Calibration"
     evidence: "Evidence"
+    as_learned: bool
+    """Whether the regions count as they did when the good parts were scored."""
 
 
 @recipe.command()
@@ -61,7 +66,7 @@ def show(
     learned from, each scored without itself, and the line's parts that QA has reviewed.
     """
     from partgate import records
-    from partgate.retraining import effect_of
+    from partgate.retraining import effect_of, region_facts
 
     with _opened(home) as (opened, database):
         now = _in_force(opened, database, product)
@@ -71,10 +76,12 @@ def show(
     if svg is not None:
         _write(svg, score_picture(product, thresholds, now.evidence))
     effect = effect_of(thresholds, now.evidence)
-    if as_json:
-        print_json(show_json(now.active, now.calibration, effect, versions))
-    else:
-        _print(show_text(now.active, now.calibration, effect, versions))
+    facts = region_facts(now.active.recipe.regions, thresholds, now.calibration)
+    _tell(
+        show_json(now.active, now.calibration, effect, versions) | {"regions": facts},
+        chain(show_text(now.active, now.calibration, effect, versions), _regions(facts, now)),
+        as_json=as_json,
+    )
 
 
 @recipe.command()
@@ -106,6 +113,15 @@ def threshold(
     ] = False,
     reason: Annotated[str, typer.Option(help="Why; kept with the version and in the audit trail.")] = "",
     by: Annotated[str, typer.Option(metavar="NAME", help="Who decided, if it was not you.")] = "",
+    region: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME", help="Change the limit of this region alone, by --reject or --sensitivity."
+        ),
+    ] = None,
+    sensitivity: Annotated[
+        float | None, typer.Option(help="With --region: how many times what lies in it counts, 0.05 to 20.")
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would change.")] = False,
     home: HomeOption = DEFAULT_HOME,
     as_json: JsonFlag = False,
@@ -116,36 +132,62 @@ def threshold(
     parts; `partgate models rollback PRODUCT` takes it back. Look first with --dry-run: it shows how the
     verdicts of known parts would change.
 
+    With --region NAME only that region's limit changes: a part whose worst patches lie in it is rejected from
+    --reject on. --dry-run then scores the known parts again, which takes seconds.
+
     Example: `partgate recipe threshold tile --reject 21.5 --reason "scratches of lot 7"`
     """
     from partgate.retraining import change_thresholds, effect_of
 
+    others = any((review, false_rejects, false_reviews, commissioning))
+    check_region_options(region, reject, sensitivity, others=others)
+    if region is not None:
+        why = None if dry_run else _reason(reason, None, dry_run=False)
+        change = change_region(
+            home, product, region, reject=reject, sensitivity=sensitivity, by=_who(by), reason=why
+        )
+        _tell(region_json(change), region_text(change), as_json=as_json)
+        return
     wanted = read_budget(false_rejects, false_reviews, confidence, commissioning=commissioning)
     budget = _asked(review, reject, wanted)
     why = _reason(reason, budget, dry_run=dry_run)
     with _opened(home) as (opened, database):
         now = _in_force(opened, database, product)
-        calibration = now.calibration if budget is None else _again(product, now.calibration, budget)
+        calibration = now.calibration if budget is None else _again(product, now, budget)
         new = calibration.thresholds if budget else _by_hand(now.active.recipe.thresholds, review, reject)
         version = (
-            None if dry_run else change_thresholds(database, new, since=now.active, by=_who(by), reason=why)
+            None
+            if dry_run
+            else change_thresholds(database, new, since=now.active, by=_who(by), reason=why, budget=budget)
         )
     before, after = (effect_of(at, now.evidence) for at in (now.active.recipe.thresholds, new))
     told = calibration if budget else None
-    if as_json:
-        print_json(change_json(now.active, new, before, after, version, told))
-        return
-    _print(change_text(now.active, new, before, after, version, told))
-    for warning in () if told is None else told.warnings:
+    _tell(
+        change_json(now.active, new, before, after, version, told),
+        change_text(now.active, new, before, after, version, told),
+        as_json=as_json,
+    )
+    for warning in () if told is None or as_json else told.warnings:
         err.print(f"Warning: {warning}", markup=False)
 
 
-def _print(lines: "Iterable[str | Table]") -> None:
-    for line in lines:
-        if isinstance(line, str):
-            out.print(line, markup=False)
-        else:
-            print_table(line)
+def _tell(value: dict[str, Any], lines: "Iterable[str | Table]", *, as_json: bool) -> None:
+    if as_json:
+        print_json(value)
+    else:
+        print_lines(lines)
+
+
+def _regions(facts: list[dict[str, Any]], now: InForce) -> "Iterator[str | Table]":
+    """Yield the regions, and what changing them since has made unknown."""
+    if facts:
+        yield ""
+        yield from region_lines(facts)
+    if not now.as_learned:
+        yield (
+            "The good parts learned from were scored with other limits of the regions: what they get now,"
+            " `--dry-run` of `partgate recipe threshold --region` works out."
+        )
 
 
 def _asked(review: float | None, reject: float | None, budget: "Budget | None") -> "Budget | None":
@@ -190,9 +232,15 @@ def _by_hand(now: Thresholds, review: float | None, reject: float | None) -> Thr
         raise ConfigError(f"thresholds: {reasons}{kept}. Nothing was changed") from error
 
 
-def _again(product: str, calibration: "Calibration", budget: "Budget") -> "Calibration":
+def _again(product: str, now: InForce, budget: "Budget") -> "Calibration":
     from partgate_engines.anomaly import calibrate_again
 
+    calibration = now.calibration
+    if not now.as_learned:
+        raise ConfigError(
+            f"--false-rejects: the regions of '{product}' count differently since the model was learned, and"
+            " its good parts were scored as before; retrain or learn it again, or give --review and --reject"
+        )
     if calibration.card is None:
         raise ConfigError(
             f"--false-rejects: the model of '{product}' was learned by an older partgate and does not say"
@@ -222,7 +270,10 @@ def _in_force(home: "Home", database: "Database", product: str) -> InForce:
     calibration = bundle.manifest.calibration
     with database.read() as session:
         evidence = threshold_evidence(session, calibration, now)
-    return InForce(active=now, calibration=calibration, evidence=evidence)
+    as_learned = now.recipe.regions == bundle.manifest.regions
+    if not as_learned:
+        evidence = replace(evidence, held_out=())
+    return InForce(active=now, calibration=calibration, evidence=evidence, as_learned=as_learned)
 
 
 @contextlib.contextmanager

@@ -1,10 +1,13 @@
 """Learning a product, improving it, and what both are made of."""
 
+from partgate.retraining._candidate import CandidateImages, candidate_images
 from partgate.retraining._deferred import DeferredImages
 from partgate.retraining._forget import Forgettable, active_model, forget_images, forgettable
 from partgate.retraining._images import ReadImages, collected_images, read_images, refusal
 from partgate.retraining._learn import LearnedProduct, learn_product
 from partgate.retraining._masks import marked_defects
+from partgate.retraining._region_facts import region_facts, sensitivity_for
+from partgate.retraining._regions import Rescored, change_regions, rescored, with_sensitivity
 from partgate.retraining._retrain import retrain_product
 from partgate.retraining._steps import StepTimes
 from partgate.retraining._thresholds import (
@@ -17,15 +20,19 @@ from partgate.retraining._thresholds import (
 )
 
 __all__ = [
+    "CandidateImages",
     "DeferredImages",
     "Evidence",
     "Forgettable",
     "LearnedProduct",
     "ReadImages",
+    "Rescored",
     "StepTimes",
     "ThresholdEffect",
     "Verdicts",
     "active_model",
+    "candidate_images",
+    "change_regions",
     "change_thresholds",
     "collected_images",
     "effect_of",
@@ -35,6 +42,10 @@ __all__ = [
     "marked_defects",
     "read_images",
     "refusal",
+    "region_facts",
+    "rescored",
     "retrain_product",
+    "sensitivity_for",
     "threshold_evidence",
+    "with_sensitivity",
 ]

@@ -13,6 +13,27 @@ Load = Callable[[], NDArray[np.uint8]]
 KEPT_BYTES = 256 * 2**20
 
 
+class _Decoded:
+    """Images by number, of which some stay decoded."""
+
+    def __init__(self, entries: Sequence[tuple[str, Load]], room_bytes: int) -> None:
+        self._entries = entries
+        self._room_bytes = room_bytes
+        self._kept: dict[int, GoodImage] = {}
+        self.shapes: dict[int, tuple[int, ...]] = {}
+
+    def image(self, number: int) -> GoodImage:
+        if number in self._kept:
+            return self._kept[number]
+        origin, load = self._entries[number]
+        image = GoodImage(pixels=load(), origin=origin)
+        self.shapes[number] = image.pixels.shape
+        if image.pixels.nbytes <= self._room_bytes:
+            self._room_bytes -= image.pixels.nbytes
+            self._kept[number] = image
+        return image
+
+
 class DeferredImages(Sequence[GoodImage]):
     """Images in order; the first ones asked for stay decoded, the others are decoded every time.
 
@@ -27,40 +48,29 @@ class DeferredImages(Sequence[GoodImage]):
             entries: origin and loader of each.
             kept_bytes: pixels that stay in memory at most.
         """
-        self._entries = entries
-        self._room_bytes = kept_bytes
-        self._kept: dict[int, GoodImage] = {}
-        self._shapes: dict[int, tuple[int, ...]] = {}
+        self._decoded = _Decoded(entries, kept_bytes)
+        self._numbers: Sequence[int] = range(len(entries))
 
     def __len__(self) -> int:
-        return len(self._entries)
+        return len(self._numbers)
 
     @overload
     def __getitem__(self, index: int) -> GoodImage: ...
     @overload
-    def __getitem__(self, index: slice) -> Sequence[GoodImage]: ...
-    def __getitem__(self, index: int | slice) -> GoodImage | Sequence[GoodImage]:
+    def __getitem__(self, index: slice) -> "DeferredImages": ...
+    def __getitem__(self, index: int | slice) -> "GoodImage | DeferredImages":
         if isinstance(index, slice):
-            return [self[position] for position in range(*index.indices(len(self)))]
-        position = range(len(self))[index]
-        if position in self._kept:
-            return self._kept[position]
-        origin, load = self._entries[position]
-        image = GoodImage(pixels=load(), origin=origin)
-        self._shapes[position] = image.pixels.shape
-        if image.pixels.nbytes <= self._room_bytes:
-            self._room_bytes -= image.pixels.nbytes
-            self._kept[position] = image
-        return image
+            return self.only(range(len(self))[index])
+        return self._decoded.image(self._numbers[index])
 
     def only(self, positions: Sequence[int]) -> "DeferredImages":
-        """Return some of the images, with what is decoded of them."""
-        chosen = DeferredImages([self._entries[position] for position in positions])
-        chosen._kept = {new: self._kept[old] for new, old in enumerate(positions) if old in self._kept}
-        chosen._shapes = {new: self._shapes[old] for new, old in enumerate(positions) if old in self._shapes}
-        chosen._room_bytes = self._room_bytes
+        """Return some of the images; what is decoded of them stays so for both, and is kept once."""
+        chosen = DeferredImages(())
+        chosen._decoded = self._decoded
+        chosen._numbers = [self._numbers[position] for position in positions]
         return chosen
 
     def shape(self, position: int) -> tuple[int, ...]:
         """Return the shape of an image's pixels; it is decoded only if it never was before."""
-        return self._shapes[position] if position in self._shapes else self[position].pixels.shape
+        number = self._numbers[position]
+        return self._decoded.shapes.get(number) or self._decoded.image(number).pixels.shape

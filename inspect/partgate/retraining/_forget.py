@@ -18,11 +18,15 @@ from partgate.records import (
     StoreError,
     active,
 )
+from partgate.retraining._candidate import add_candidate, candidate_report
+from partgate.retraining._hand_set import HandSet, hand_set, wanted_budget
 from partgate.retraining._images import good_images, snapshot_of
-from partgate.retraining._learn import LearnedProduct, register
+from partgate.retraining._learn import LearnedProduct
+from partgate.retraining._scores import for_json, score_images
+from partgate.retraining._steps import StepTimes
 from partgate_engines import Bundle
 from partgate_engines.anomaly import Progress, forget, positions_of, rows_by_image
-from partgate_station import DataError
+from partgate_station import DataError, Recipe
 
 _NAMED = 10
 
@@ -34,6 +38,9 @@ class Forgettable:
     now: Active
     bundle: Bundle
     snapshot: tuple[LearnedImage, ...]
+    held: HandSet | None
+    """What a person has set the thresholds to; None: they came with the model."""
+
     positions: tuple[int, ...]
     """Among the good images, ascending."""
 
@@ -54,7 +61,8 @@ def forgettable(home: Home, database: Database, product: str, names: Collection[
     with database.read() as session:
         now = active_model(session, product)
         snapshot = snapshot_of(session, now.model_id)
-    bundle = Bundle.open(home.bundles_path / now.model_id, trusted=Keys(home).trusted())
+        bundle = Bundle.open(home.bundles_path / now.model_id, trusted=Keys(home).trusted())
+        held = hand_set(session, now, bundle.manifest.calibration)
     sources, bank = bundle.manifest.good, bundle.bank()
     found = positions_of(sources, names)
     if missing := [name for name in names if not found[name]]:
@@ -70,7 +78,9 @@ def forgettable(home: Home, database: Database, product: str, names: Collection[
         }
         for n in positions
     )
-    return Forgettable(now=now, bundle=bundle, snapshot=snapshot, positions=positions, images=images)
+    return Forgettable(
+        now=now, bundle=bundle, snapshot=snapshot, held=held, positions=positions, images=images
+    )
 
 
 def forget_images(
@@ -86,29 +96,32 @@ def forget_images(
     Raises:
         DataError: no image would be left, or the model's kind cannot be changed without training.
     """
-    store, recipe = ImageStore(home), what.now.recipe
-    good = good_images(store, what.snapshot)
+    times, store, recipe = StepTimes.of(progress), ImageStore(home), what.now.recipe
     learned = forget(
-        what.bundle, good=good, forgotten=what.positions, regions=recipe.regions, progress=progress
+        what.bundle,
+        good=good_images(store, what.snapshot),
+        forgotten=what.positions,
+        regions=recipe.regions,
+        budget=wanted_budget(what.held, what.bundle.manifest.calibration),
+        progress=times,
     )
     entries = _without(what.snapshot, what.positions)
-    candidate = learned.save(
-        home.bundles_path,
-        product=recipe.product,
-        signer=Keys(home).signer(),
-        good=good_images(store, entries),
+    good = good_images(store, entries)
+    bundle = learned.save(home.bundles_path, product=recipe.product, signer=Keys(home).signer(), good=good)
+    changed = recipe.model_copy(
+        update={"thresholds": learned.calibration.thresholds, "regions": learned.regions}
     )
     report = {
-        "forgotten": list(what.images),
-        "good_images": len(learned.good),
-        "bank_rows": len(learned.bank.rows),
-        "calibration": learned.calibration.model_dump(mode="json"),
+        "forgotten": _judged(store, what, bundle, changed, times),
+        **candidate_report(
+            parent=what.bundle, recipe=recipe, learned=learned, bundle=bundle, good=good, held=what.held
+        ),
+        "seconds_per_step": times.seconds(),
     }
-    changed = recipe.model_copy(update={"thresholds": learned.calibration.thresholds})
     return database.write(
-        lambda session: register(
+        lambda session: add_candidate(
             session,
-            bundle=candidate,
+            bundle=bundle,
             recipe=changed,
             report=report,
             snapshot=entries,
@@ -117,6 +130,18 @@ def forget_images(
             reason=reason,
         )
     ).result()
+
+
+def _judged(
+    store: ImageStore, what: Forgettable, bundle: Bundle, recipe: Recipe, progress: Progress
+) -> list[dict[str, Any]]:
+    """Return what is forgotten, with the score and verdict that it gets now: is the defect seen again?"""
+    images = good_images(store, what.snapshot).only(what.positions)
+    scores = score_images(bundle, images, recipe.regions, progress, step="scoring what was forgotten")
+    return [
+        {**one, "score": for_json(score), "verdict": recipe.thresholds.verdict(score).value}
+        for one, score in zip(what.images, scores, strict=True)
+    ]
 
 
 def forgotten_before(session: Session, model_id: str) -> frozenset[str]:

@@ -130,7 +130,7 @@ def snapshot_of(session: Session, model_id: str) -> tuple[LearnedImage, ...]:
     )
 
 
-def good_images(images: ImageStore, entries: Sequence[LearnedImage]) -> Sequence[GoodImage]:
+def good_images(images: ImageStore, entries: Sequence[LearnedImage]) -> DeferredImages:
     """Take the good images of a snapshot back out of the store."""
     return DeferredImages(
         [

@@ -92,7 +92,7 @@ def learn_product(
         product=product,
         thresholds=learned.calibration.thresholds,
         image_references=references,
-        **_settings_of(recipe),
+        **(_settings_of(recipe) | {"regions": learned.regions}),
     )
     report = learned_report(learned, bundle, full_recipe, _unknown(defective, marked, learned), times)
     report |= what_was_seen(learned, bundle, good)
@@ -151,6 +151,7 @@ def learned_report(
         report["training"] = learned.training.model_dump(mode="json")
     if learned.trials:
         report["contrast"], report["layers"] = learned.contrast, list(learned.layers)
+        report["tile_px"] = None if learned.tiling is None else learned.tiling.tile_px
         report["trials"] = [trial.model_dump(mode="json") for trial in learned.trials]
     if defective:
         scores = score_images(bundle, defective, recipe.regions, progress, step="scoring defects")

@@ -5,8 +5,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from partgate.retraining._deferred import DeferredImages
+from partgate.retraining._region_facts import region_facts
 from partgate_engines import Bundle
 from partgate_engines.anomaly import GoodImage, Learned, SetAside, copy_groups, parts_of, rows_by_image
 
@@ -29,6 +31,7 @@ def what_was_seen(learned: Learned, bundle: Bundle, given: Sequence[GoodImage]) 
         "duplicates": duplicates(learned),
         "worst_good": _worst(learned),
         "bank": bank_facts(bundle),
+        "regions": region_facts(learned.regions, learned.calibration.thresholds, learned.calibration),
     }
 
 
@@ -50,7 +53,10 @@ def duplicates(learned: Learned) -> dict[str, list[dict[str, Any]]]:
 def lowest(images: Sequence[GoodImage], scores: Sequence[float]) -> list[dict[str, Any]]:
     """Return the images with the lowest scores, the lowest first; not those that have none."""
     known = [n for n in np.argsort(scores, kind="stable") if np.isfinite(scores[n])]
-    return [{"image": images[int(n)].origin, "score": round(float(scores[n]), 6)} for n in known[:_NAMED]]
+    return [
+        {"image": images[n].origin, "position": n, "score": round(float(scores[n]), 6)}
+        for n in map(int, known[:_NAMED])
+    ]
 
 
 def bank_facts(bundle: Bundle) -> dict[str, Any]:
@@ -95,11 +101,16 @@ def _aside(one: SetAside) -> dict[str, Any]:
     }
 
 
+def held_out(learned: Learned) -> NDArray[np.float32]:
+    """Return the held-out score of every learned image, not a number where it has none: (n,) float32."""
+    if len(learned.held_out_scores) != len(learned.good):
+        return np.full(len(learned.good), np.nan, dtype=np.float32)  # of one image, its mirrors were scored
+    return learned.held_out_scores
+
+
 def _worst(learned: Learned) -> list[dict[str, Any]]:
     """Return the learned images with the highest held-out scores, the worst first."""
-    if len(learned.held_out_scores) != len(learned.good):
-        return []  # of one image, its mirrors were scored
-    scores = np.nan_to_num(learned.held_out_scores, nan=-np.inf)
+    scores = np.nan_to_num(held_out(learned), nan=-np.inf)
     order = [int(n) for n in np.argsort(-scores, kind="stable")[:_NAMED] if np.isfinite(scores[n])]
     return [
         {"image": learned.good[n].origin, "position": n, "score": round(float(scores[n]), 6)} for n in order

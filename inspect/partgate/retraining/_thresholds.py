@@ -1,7 +1,7 @@
 """What other thresholds would have meant, and putting them into force."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from sqlmodel import Session, col, func, select
 
@@ -16,9 +16,12 @@ from partgate.records import (
     active,
     add_recipe,
     audit,
+    read_recipe,
+    recipes,
 )
+from partgate.retraining._hand_set import CHANGED
 from partgate_engines import Calibration
-from partgate_engines.anomaly import worst_of_parts
+from partgate_engines.anomaly import Budget, worst_of_parts
 from partgate_station import ConfigError, Thresholds, Verdict
 
 
@@ -34,7 +37,8 @@ class Evidence:
 
     found_defective: tuple[float, ...]
     left_out: int
-    """Reviewed parts that another model scored, or none: their scores say nothing of these thresholds."""
+    """Reviewed parts that another model scored, or none, or whose regions counted differently: their scores
+    say nothing of these thresholds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,8 +67,13 @@ class ThresholdEffect:
 
 def threshold_evidence(session: Session, calibration: Calibration, now: Active) -> Evidence:
     """Return what thresholds of a product's active model can be tried on."""
+    alike = _looking_alike(session, now)
     reviewed = _reviewed(session, now.recipe.product)
-    own = [(finding, score) for finding, model, score in reviewed if model == now.model_id]
+    own = [
+        (finding, score)
+        for finding, model, recipe_id, score in reviewed
+        if model == now.model_id and (recipe_id is None or recipe_id in alike)
+    ]
     scored = [(finding, score) for finding, score in own if score is not None]
     return Evidence(
         held_out=_held_out(calibration),
@@ -85,7 +94,13 @@ def effect_of(thresholds: Thresholds, evidence: Evidence) -> ThresholdEffect:
 
 
 def change_thresholds(
-    database: Database, thresholds: Thresholds, *, since: Active, by: str, reason: str
+    database: Database,
+    thresholds: Thresholds,
+    *,
+    since: Active,
+    by: str,
+    reason: str,
+    budget: Budget | None = None,
 ) -> int:
     """Put a recipe with other thresholds into force; a running station takes it between two parts.
 
@@ -96,6 +111,7 @@ def change_thresholds(
         since: what was in force when they were chosen.
         by: who, for the trail.
         reason: why.
+        budget: what they were calibrated for: retraining keeps it. None: they are plain numbers.
 
     Returns:
         The new recipe's version.
@@ -109,10 +125,14 @@ def change_thresholds(
             f"'{since.recipe.product}' has these thresholds already: review {thresholds.review:g},"
             f" reject {thresholds.reject:g}; nothing was changed"
         )
-    return database.write(lambda session: _change(session, thresholds, since, by, reason)).result()
+    return database.write(
+        lambda session: _change(session, thresholds, since, by=by, reason=reason, budget=budget)
+    ).result()
 
 
-def _change(session: Session, thresholds: Thresholds, since: Active, by: str, reason: str) -> int:
+def _change(
+    session: Session, thresholds: Thresholds, since: Active, *, by: str, reason: str, budget: Budget | None
+) -> int:
     product = since.recipe.product
     now = active(session, product)
     if now is None or now.activation_id != since.activation_id:
@@ -125,10 +145,10 @@ def _change(session: Session, thresholds: Thresholds, since: Active, by: str, re
     audit.append(
         session,
         who=by,
-        what="recipe.threshold",
+        what=CHANGED,
         subject=f"recipe:{row.key}",
         before=now.recipe.thresholds.model_dump(),
-        after=thresholds.model_dump(),
+        after=thresholds.model_dump() | ({} if budget is None else {"budget": asdict(budget)}),
         why=reason,
     )
     activate(session, recipe_id=row.key, by=by, reason=reason)
@@ -143,20 +163,30 @@ def _held_out(calibration: Calibration) -> tuple[float, ...]:
     return tuple(float(score) for score in worst_of_parts(calibration.scores, parts))
 
 
-def _reviewed(session: Session, product: str) -> list[tuple[Finding, str | None, float | None]]:
-    """Return finding, model and score of a product's reviewed parts; a part's latest review counts."""
+def _looking_alike(session: Session, now: Active) -> frozenset[int]:
+    """Return the recipes of the active model that have the regions in force: others' scores differ."""
+    rows = recipes(session, now.recipe.product)
+    return frozenset(
+        row.key
+        for row in rows
+        if row.model_id == now.model_id and read_recipe(row).regions == now.recipe.regions
+    )
+
+
+def _reviewed(session: Session, product: str) -> list[tuple[Finding, str | None, int | None, float | None]]:
+    """Return finding, model, recipe and score of a product's reviewed parts; the latest review counts."""
     latest = (
         select(Review.part_id, func.max(Review.id).label("review_id"))  # UUIDv7: the highest is the latest
         .group_by(col(Review.part_id))
         .subquery()
     )
     rows = session.exec(
-        select(Review.finding, Part.model_id, Part.score)
+        select(Review.finding, Part.model_id, Part.recipe_id, Part.score)
         .join(latest, latest.c.review_id == col(Review.id))
         .join(Part, col(Part.id) == col(Review.part_id))
         .where(Part.product == product)
     )
-    return [(Finding(finding), model, score) for finding, model, score in rows]
+    return [(Finding(finding), model, recipe_id, score) for finding, model, recipe_id, score in rows]
 
 
 def _verdicts(thresholds: Thresholds, scores: Sequence[float]) -> Verdicts:

@@ -1,3 +1,4 @@
+import tracemalloc
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -6,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from partgate_engines import Source
-from partgate_engines.anomaly import GoodImage, LearnSettings, learn
+from partgate_engines.anomaly import GoodImage, LearnSettings, _kinship, learn
 from partgate_engines.anomaly._kinship import (
     alike,
     copies,
@@ -54,6 +55,40 @@ def test_whoever_is_like_a_crowd_is_not_its_kin_from_the_other_side_either() -> 
     opposite = -crowd
     found = groups(np.concatenate((crowd, opposite)))
     assert not any(found)
+
+
+def test_a_hundred_and_more_are_a_kind_of_part_however_many_images_there_are() -> None:
+    found = groups(parts([90, 150, *[1] * 700], noise=0.2))
+    assert [len(others) for others in found] == [89] * 90 + [0] * 850
+
+
+def test_kin_of_many_kinds_and_copies_take_little_memory() -> None:
+    many = parts([400] * 5)
+    digests = [f"{number // 1000:064x}" for number in range(2000)]
+    some = [Source(origin=str(n), pixels_sha256=digest) for n, digest in enumerate(digests)]
+    tracemalloc.start()
+    found = related(some, many, first=0)
+    together, numbers = kin(found), parts_of(found)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert [len(own) for own in together] == [1000] * 2000, "as many copies of each of two images"
+    assert together[0] is together[999]
+    assert numbers == (0,) * 1000 + (1000,) * 1000
+    assert peak < 16 * 2**20, "sets of every pair took over 200 MB"
+
+
+def test_descriptions_beyond_their_room_find_the_same_kin(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = parts([3, 1, 2, *[1] * 30], noise=0.2)
+    noise = np.random.default_rng(1).normal(0, 0.1, (36, 4000))
+    rows = (np.repeat(rows, 20, axis=1) + noise).astype(np.float32)
+    some = sources(*["a"] * 36)
+    expected = related(some, rows.copy(), first=0)
+    monkeypatch.setattr(_kinship, "_MOST_KEPT", 36 * 800)
+    kept = _kinship.Descriptions(len(some))
+    for row in rows:
+        kept.add(row)
+    assert kept.related(some, first=0) == expected
+    assert [source.alike for source in expected[:6]] == [(1, 2), (0, 2), (0, 1), (), (5,), (4,)]
 
 
 @pytest.mark.parametrize("count", [1, 2, 5])

@@ -301,7 +301,16 @@ def test_an_update_needs_the_images_it_was_learned_from(
 def test_the_report_can_be_written_as_json(learned: Learned) -> None:
     report = json.loads(learned.calibration.model_dump_json())
     assert report["scores"] == pytest.approx(learned.held_out_scores.tolist())
-    assert set(report) == {"thresholds", "method", "scores", "promise", "warnings", "defects", "card"}
+    assert set(report) == {
+        "thresholds",
+        "method",
+        "scores",
+        "promise",
+        "warnings",
+        "defects",
+        "regions",
+        "card",
+    }
 
 
 @pytest.mark.parametrize(

@@ -10,9 +10,11 @@ from numpy.typing import NDArray
 
 from partgate_engines import Bundle, ImagesRefused, MemoryBank, Source, open_runtime
 from partgate_engines.anomaly import (
+    Budget,
     GoodImage,
     LearnSettings,
     Witness,
+    budget_of,
     forget,
     learn,
     near_duplicates,
@@ -104,6 +106,23 @@ def test_what_a_forgotten_image_brought_is_gone_and_flagged_again(
     assert not brought & set(found)
     assert known.items() <= found.items(), "the other rows stay, under their images' new numbers"
     assert len(manifest.calibration.scores) == 29
+
+
+def test_another_budget_is_calibrated_for_and_kept_by_the_next_change(
+    good: Sequence[GoodImage], draw: Draw, settings: LearnSettings, graphs: Path, tmp_path: Path
+) -> None:
+    bundle = learn(good[:20], settings=settings, graphs=graphs).save(tmp_path, product="weave")
+    asked = Budget(review_one_in=5, reject_one_in=50, confidence=0.8)
+    known, added = [*good[:20]], [GoodImage(pixels=draw(900), origin="part:new")]
+    better = update(bundle, good=known, added=added, budget=asked).save(tmp_path, product="weave")
+    assert budget_of(bundle.manifest.calibration) == Budget()
+    assert budget_of(better.manifest.calibration) == asked
+    again = forget(better, good=[*known, *added], forgotten=[3])
+    assert budget_of(again.calibration) == asked
+    assert (
+        budget_of(forget(better, good=[*known, *added], forgotten=[3], budget=Budget()).calibration)
+        == Budget()
+    )
 
 
 def test_what_was_forgotten_can_be_all_but_the_last(

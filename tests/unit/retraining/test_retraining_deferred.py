@@ -53,6 +53,16 @@ def test_some_of_them_take_along_what_is_decoded_and_known() -> None:
     assert loads.times == [1, 1, 1, 2]
 
 
+def test_parts_of_them_decode_nothing_by_themselves_and_keep_each_image_once() -> None:
+    loads = Loads(4)
+    images = DeferredImages(loads.entries())
+    first, then = images[:3], images[3:]
+    assert (len(first), len(then), loads.times) == (3, 1, [0] * 4)
+    assert then[0] is images[3]
+    assert first.only([2])[0] is images[2]
+    assert loads.times == [0, 0, 1, 1]
+
+
 def test_a_folder_is_read_once_and_bad_files_are_named(tmp_path: Path) -> None:
     for n in range(3):
         cv2.imwrite(str(tmp_path / f"{n}.png"), np.full((40, 50), n, dtype=np.uint8))

@@ -23,7 +23,7 @@ from partgate.records import (
     User,
 )
 from partgate.retraining import collected_images
-from partgate.retraining._retrain import ReviewedFrame, _overturned, reviewed_frames
+from partgate.retraining._reviewed import ReviewedFrame, overturned, reviewed_frames
 from partgate_station import DataError, Verdict
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
@@ -90,7 +90,7 @@ def test_only_flagged_good_frames_that_are_new_are_learned() -> None:
         frame("known", Finding.GOOD, Verdict.REVIEW),
     ]
     snapshot = [LearnedImage(image_sha256="known", origin="a.png", finding=Finding.GOOD)]
-    assert [f.image_sha256 for f in _overturned(reviewed, snapshot)] == ["overturned"]
+    assert [f.image_sha256 for f in overturned(reviewed, snapshot)] == ["overturned"]
 
 
 def test_what_a_station_collected_is_learned_less_what_was_found_defective(

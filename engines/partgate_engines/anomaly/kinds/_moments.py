@@ -9,13 +9,15 @@ from numpy.typing import NDArray
 
 from partgate_engines._bank import EVERY_IMAGE, MemoryBank
 from partgate_engines._manifest import Source
+from partgate_engines.anomaly._held_out import HeldOut
 from partgate_engines.anomaly._images import Chosen, GoodImage
 from partgate_engines.anomaly._kinship import parts_of
 from partgate_engines.anomaly._outliers import SetAside, odd_ones, told
 from partgate_engines.anomaly._provenance import renumbered
 from partgate_engines.anomaly._reading import Reader
+from partgate_engines.anomaly._sensitivity import weighed
 from partgate_engines.anomaly._settings import LearnSettings
-from partgate_engines.anomaly._settle import Settled, calibrated
+from partgate_engines.anomaly._settle import Settled, calibrated_by
 
 Rows = NDArray[np.float32]
 _FOLDS = 10
@@ -51,7 +53,7 @@ class Moments:
 
         Args:
             patches: (t, d) float32; with places, one for each.
-            mask: (t,), 1 where a patch is judged.
+            mask: (t,), above 0 where a patch is judged.
         """
         judged = mask > 0
         if len(self.count) == 1:
@@ -140,21 +142,33 @@ def _fitted(
     moments = _read(reader, good, folds, by_place=by_place)
     whole = summed(moments)
     bank = _bank(rows_of(whole))
-    scores = np.full(len(good), np.nan, dtype=np.float32)
-    if len(moments) > 1:
-        done = 0
-        for fold, own in enumerate(moments):
-            held_out = _bank(rows_of(whole.without(own)))
+
+    def held_out(one: Reader) -> HeldOut:
+        held, done = HeldOut.none(len(good), one.regions), 0
+        for fold, own in enumerate(moments if len(moments) > 1 else []):
+            others = _bank(rows_of(whole.without(own)))
             for position in np.flatnonzero(folds == fold):
-                scores[position] = reader.score(good[int(position)], held_out)
+                held.put(int(position), one.judged(good[int(position)], others))
                 done += 1
-                reader.progress("scores", done, len(good))
-    warnings = told(aside, len(good) + len(aside))
-    scores, calibration = calibrated(
-        reader, bank, good, sources=sources, scores=scores, budget=settings.budget, warnings=warnings
+                one.progress("scores", done, len(good))
+        return held
+
+    judged = calibrated_by(
+        weighed(reader, sources, held_out),
+        bank,
+        good,
+        sources=sources,
+        budget=settings.budget,
+        warnings=told(aside, len(good) + len(aside)),
     )
     return Settled(
-        bank=bank, coverage=0.0, sources=sources, scores=scores, calibration=calibration, set_aside=aside
+        bank=bank,
+        coverage=0.0,
+        sources=sources,
+        scores=judged.scores,
+        calibration=judged.calibration,
+        regions=judged.regions,
+        set_aside=aside,
     )
 
 

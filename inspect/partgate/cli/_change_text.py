@@ -1,0 +1,111 @@
+"""What a candidate changes, in words: thresholds, what a person had set them to, whom to look at."""
+
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from partgate.cli._output import out
+
+_NAMES = ("review", "reject")
+
+
+def thresholds_line(report: dict[str, Any]) -> str:
+    """Return both thresholds before and after."""
+    before, after = report["thresholds"]["before"], report["thresholds"]["after"]
+    return (
+        f"Review {before['review']:.4g} -> {after['review']:.4g}, reject {before['reject']:.4g} ->"
+        f" {after['reject']:.4g}: calibrated anew, for another bank gives other scores."
+    )
+
+
+def hand_set_text(report: dict[str, Any]) -> Iterator[str]:
+    """Yield what became of thresholds that a person had set; nothing if nobody had."""
+    held = report["hand_set"]
+    if held is None:
+        return
+    who, why = held["by"], held["reason"] or "no reason given"
+    if (budget := held["budget"]) is not None:
+        yield (
+            f"The budget of {who} is kept: at most 1/{budget['reject_one_in']} of the good parts rejected and"
+            f" 1/{budget['review_one_in']} flagged, {100 * budget['confidence']:g} % confidence"
+            f" (version {held['recipe_version']}: {why})."
+        )
+        return
+    set_to = " and ".join(f"{name} {held[name]:.6g}" for name in _NAMES if name in held)
+    yield (
+        f"Set by hand and not carried over: {set_to}, by {who} (version {held['recipe_version']}: {why})."
+        f" Where it stood among {_parts(held)}:"
+    )
+    for name, place in held["places"].items():
+        yield f"  {name} {place['was']:.6g}: {_stood(place)}; {place['now']:.9g} stands there now"
+
+
+def again_command(product: str, report: dict[str, Any]) -> str | None:
+    """Return the command that sets them so again once the model is in force; None if none is needed."""
+    held = report["hand_set"]
+    if held is None or held["budget"] is not None:
+        return None
+    options = " ".join(f"--{name} {place['now']:.9g}" for name, place in held["places"].items())
+    reason = shlex.quote(f"where {held['by']} had set it: {held['reason'] or 'no reason given'}")
+    return f"partgate recipe threshold {product} {options} --reason {reason}"
+
+
+def warnings_of(report: dict[str, Any]) -> Iterator[str]:
+    """Yield what a person should look at: of the images that came or went, and of the calibration."""
+    yield from change_warnings(report)
+    yield from report["calibration"]["warnings"]
+
+
+def change_warnings(report: dict[str, Any]) -> Iterator[str]:
+    """Yield which images could not be learned, and which were taken out in vain."""
+    for one in report.get("not_located", ()):
+        yield f"{one['image']} was found good and is not learned: {one['why']}"
+    passing = [one["image"] for one in report.get("forgotten", ()) if one["verdict"] == "ACCEPT"]
+    if passing:
+        yield (
+            f"{', '.join(passing)} would still be accepted: another image shows the same, or the model does"
+            " not see it; `partgate models trace` says who vouches for it"
+        )
+
+
+def counts_of(report: dict[str, Any]) -> Iterator[tuple[str, int, int, int]]:
+    """Yield name, images, flagged before and after, of the groups whose scores are known by both models."""
+    if (good_set := report.get("good_set")) is not None:
+        yield (
+            "good set (held out)",
+            good_set["images_before"],
+            good_set["flagged_before"],
+            good_set["flagged_after_of_the_old_ones"],
+        )
+    for finding in ("good", "defective") if "reviewed" in report else ():
+        group = report["reviewed"][finding]
+        yield f"reviewed: {finding}", group["frames"], group["flagged_before"], group["flagged_after"]
+
+
+def print_became_of_thresholds(report: dict[str, Any]) -> None:
+    """Print thresholds before and after, and what became of those that a person had set."""
+    for line in (thresholds_line(report), report["calibration"]["promise"], *hand_set_text(report)):
+        out.print(line, markup=False)
+
+
+def print_next(product: str, model_id: str, report: dict[str, Any], page: Path | None) -> None:
+    """Print what a person may do with a candidate."""
+    out.print(f"Put it into force with: partgate models activate {model_id[:12]}")
+    if (again := again_command(product, report)) is not None:
+        out.print(f"Then, to set the thresholds so again: {again}", markup=False)
+    if page is not None:
+        out.print(f"What changed, with pictures: {page}", markup=False)
+
+
+def _parts(held: dict[str, Any]) -> str:
+    whose = "good parts that both models know" if held["same_parts"] else "good parts of each model"
+    return f"the held-out scores of {held['parts']} {whose}"
+
+
+def _stood(place: dict[str, Any]) -> str:
+    if not place["above"]:
+        return f"above all {place['of']}"
+    if place["above"] == place["of"]:
+        return f"below all {place['of']}"
+    return f"{place['above']} of {place['of']} at or above it, the {100 * place['quantile']:.3g} % quantile"

@@ -1,0 +1,137 @@
+"""Parts that QA has decided on: which of them are to be learned, and what a candidate makes of them."""
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from sqlmodel import Session, col, func, select
+
+from partgate.records import Finding, Frame, ImageState, ImageStore, LearnedImage, Part, Review
+from partgate.retraining._deferred import DeferredImages
+from partgate.retraining._image_health import UnfitParts
+from partgate.retraining._images import PART_ORIGIN
+from partgate.retraining._scores import for_json, score_images
+from partgate.retraining._seen import lowest
+from partgate_engines import Bundle
+from partgate_engines.anomaly import Progress
+from partgate_station import Recipe, Verdict
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReviewedFrame:
+    """A kept frame of a part that QA has decided on."""
+
+    part_id: uuid.UUID
+    image_sha256: str
+    finding: Finding
+    verdict: Verdict
+    is_unfit: bool = False
+    """Whether it did not look as learned: light, lens or mount were wrong, and nothing is learned from it."""
+
+    @property
+    def origin(self) -> str:
+        """What its image is called where it is learned."""
+        return f"{PART_ORIGIN}{self.part_id}"
+
+
+def reviewed_frames(session: Session, product: str) -> tuple[ReviewedFrame, ...]:
+    """Return the kept frames of a product's reviewed parts; a part's latest review counts."""
+    latest = (
+        select(Review.part_id, func.max(Review.id).label("review_id"))  # UUIDv7: the highest is the latest
+        .group_by(col(Review.part_id))
+        .subquery()
+    )
+    rows = session.exec(
+        select(Part, Frame.image_sha256, Review.finding)
+        .join(latest, latest.c.part_id == Part.id)
+        .join(Review, col(Review.id) == latest.c.review_id)
+        .join(Frame, col(Frame.part_id) == col(Part.id))
+        .where(Part.product == product, Frame.image_state == ImageState.KEPT)
+        .order_by(col(Part.triggered_at), col(Frame.camera_id))
+    )
+    unfit = UnfitParts(session)
+    return tuple(
+        ReviewedFrame(
+            part_id=part.id,
+            image_sha256=sha256 or "",
+            finding=Finding(finding),
+            verdict=Verdict(part.verdict or Verdict.UNDECIDED),
+            is_unfit=unfit.holds(part.station_id, part.trigger_id, part.reason),
+        )
+        for part, sha256, finding in rows
+    )
+
+
+def overturned(reviewed: Sequence[ReviewedFrame], snapshot: Sequence[LearnedImage]) -> list[ReviewedFrame]:
+    """Return the frames of good parts the gate did not let pass and the model does not know yet."""
+    known = {entry.image_sha256 for entry in snapshot}
+    return [
+        frame
+        for frame in reviewed
+        if frame.finding is Finding.GOOD
+        and frame.verdict is not Verdict.ACCEPT
+        and frame.image_sha256 not in known
+    ]
+
+
+def images_of(store: ImageStore, frames: Sequence[ReviewedFrame]) -> DeferredImages:
+    """Return the frames' images, decoded as they are asked for."""
+    return DeferredImages([(frame.origin, partial(store.get, frame.image_sha256)) for frame in frames])
+
+
+def reviewed_report(
+    store: ImageStore,
+    before: tuple[Bundle, Recipe],
+    after: tuple[Bundle, Recipe],
+    reviewed: Sequence[ReviewedFrame],
+    progress: Progress,
+) -> dict[str, Any]:
+    """Return the scores of reviewed parts under both models, and what each finding's parts become."""
+    images = images_of(store, reviewed)
+    scored = [
+        score_images(bundle, images, recipe.regions, progress, step=f"scoring reviewed parts, {when}")
+        for (bundle, recipe), when in ((before, "before"), (after, "after"))
+    ]
+    result: dict[str, Any] = {
+        "scores": [
+            {
+                "part": str(frame.part_id),
+                "sha256": frame.image_sha256,
+                "finding": frame.finding,
+                "before": for_json(old),
+                "after": for_json(new),
+            }
+            for frame, old, new in zip(reviewed, *scored, strict=True)
+        ]
+    }
+    for finding in Finding:
+        chosen = [number for number, frame in enumerate(reviewed) if frame.finding is finding]
+        result[finding.lower()] = {
+            "frames": len(chosen),
+            "flagged_before": flagged([scored[0][number] for number in chosen], before[1]),
+            "flagged_after": flagged([scored[1][number] for number in chosen], after[1]),
+        }
+    return {"reviewed": result, **_defective(images, reviewed, scored[1], after[1])}
+
+
+def flagged(scores: Sequence[float], recipe: Recipe) -> int:
+    """Return how many scores are not accepted."""
+    return sum(recipe.thresholds.verdict(score) is not Verdict.ACCEPT for score in scores)
+
+
+def _defective(
+    images: DeferredImages, reviewed: Sequence[ReviewedFrame], scores: Sequence[float], recipe: Recipe
+) -> dict[str, Any]:
+    """Return of the confirmed defects what learning says of defective images, as far as there are any."""
+    chosen = [number for number, frame in enumerate(reviewed) if frame.finding is Finding.DEFECTIVE]
+    if not chosen:
+        return {}
+    found = [scores[number] for number in chosen]
+    return {
+        "defective_images": len(chosen),
+        "defective_flagged": flagged(found, recipe),
+        "defective_scores": [for_json(score) for score in found],
+        "defective_lowest": lowest(images.only(chosen), found),
+    }
