@@ -11,7 +11,7 @@ import json
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Protocol, cast
@@ -37,11 +37,17 @@ BENCHES = {
 }
 
 
+WITH_PARTS = {"station"}
+
+
 class Bench(Protocol):
     """A module that measures."""
 
-    def run(self, *, rounds: int, folder: Path) -> list[Result]:
-        """Return what was found; what was learned and exported stays in the folder for the next."""
+    def run(self, *, rounds: int, folder: Path, **said: int) -> list[Result]:
+        """Return what was found; what was learned and exported stays in the folder for the next.
+
+        `parts`, where it was said, is for those of `WITH_PARTS`.
+        """
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -51,7 +57,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     results: list[Result] = []
     with tempfile.TemporaryDirectory(prefix="partgate-bench-") as folder:
         for name in asked.names or BENCHES:
-            results += _measured(name, rounds, Path(folder))
+            said = {"parts": asked.parts} if asked.parts and name in WITH_PARTS else {}
+            results += _measured(name, rounds, Path(folder), said)
             asked.out.write_text(json.dumps([asdict(found) for found in results], indent=2) + "\n")
     if asked.markdown:
         print(markdown(results))
@@ -62,13 +69,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 1 if asked.strict and any(found.passed is False for found in results) else 0
 
 
-def _measured(name: str, rounds: int, folder: Path) -> list[Result]:
+def _measured(name: str, rounds: int, folder: Path, said: Mapping[str, int]) -> list[Result]:
     """Run one benchmark, and note how busy the machine was before it."""
     busy, started_s = busy_cores(), time.monotonic()
     print(f"{name}: {rounds} rounds; other work takes {busy:g} cores ...", file=sys.stderr, flush=True)
     bench = cast("Bench", importlib.import_module(BENCHES[name]))
     with contextlib.redirect_stdout(sys.stderr):  # a station's log; only tables go to stdout
-        found = [replace(one, busy_cores=busy) for one in bench.run(rounds=rounds, folder=folder)]
+        found = [replace(one, busy_cores=busy) for one in bench.run(rounds=rounds, folder=folder, **said)]
     print(f"{name}: done in {time.monotonic() - started_s:.0f} s", file=sys.stderr, flush=True)
     return found
 
@@ -82,6 +89,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("names", nargs="*", choices=[*BENCHES, []], metavar="NAME", help=", ".join(BENCHES))
     parser.add_argument("--rounds", type=_positive, help=f"interleaved rounds per comparison ({ROUNDS})")
     parser.add_argument("--quick", action="store_true", help=f"{QUICK_ROUNDS} rounds")
+    parser.add_argument(
+        "--parts", type=_positive, help="at each fixed rate of `station`, of whose latencies p99.9 is taken"
+    )
     parser.add_argument("--markdown", action="store_true", help="print a Markdown table")
     parser.add_argument("--readme", action="store_true", help="put the table into README.md")
     parser.add_argument("--strict", action="store_true", help="exit with 1 if a bound is missed")

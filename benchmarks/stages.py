@@ -1,11 +1,11 @@
 """Where the time of one judgement goes: stages that add up to the whole.
 
 The runtime is left as it is; what it calls is watched: `Placement.cut`, OpenVINO's requests and, around
-both, the graph's own `run`, whose time without theirs is the stage "hand over": Python that binds arrays
-and stitches the map. Inside the inference, OpenVINO's own profile says which operator took how long, and
-each is counted to the resize, the backbone or the head by where it stands: the backbone's operators carry
-the name of the feature extractor, what runs before the first of them is the resize, what runs after is
-the head.
+both, the graph's own `run_in_halves`, whose time without theirs is the stage "hand over": Python that binds
+arrays and stitches the map. Inside the inference, OpenVINO's own profile says which operator took how long,
+and each is counted to the resize, the backbone or the head by where it stands: the backbone's operators
+carry the name of the feature extractor, what runs before the first of them is the resize, what runs after is
+the head. So is all of the map's half, which begins with the features.
 
 The stages come from the watch, the whole from a clock around `judge`; what the stages leave is not known
 to any. Watching costs time itself: the whole is told with and without it.
@@ -13,7 +13,7 @@ to any. Watching costs time itself: the whole is told with and without it.
 
 import statistics
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial, wraps
 from pathlib import Path
@@ -49,9 +49,8 @@ class Watch:
 
     def __init__(self) -> None:
         self.spent_ms: dict[str, float] = defaultdict(float)
-        self.request: Any = None
-        """OpenVINO's request that was last run."""
-        self.runs = 0
+        self.runs: Counter[Any] = Counter()
+        """OpenVINO's requests, and how often each was run."""
         self._inner_ms = [0.0]
         """Of every call that is under way, what it has spent in watched calls."""
 
@@ -60,8 +59,8 @@ class Watch:
 
         @wraps(call)
         def watched(*arguments: Any, **named: Any) -> Any:
-            if call.__name__ in _RUNS:
-                self.runs, self.request = self.runs + 1, arguments[0]
+            if getattr(call, "__name__", None) in _RUNS:
+                self.runs[arguments[0]] += 1
             self._inner_ms.append(0.0)
             started_s = time.perf_counter()
             try:
@@ -87,18 +86,18 @@ def watched_arm(bundle: Path, large: bool) -> Work:  # noqa: FBT001 - arms take 
         setattr(openvino.InferRequest, method, watched)
     cut = watch.around(_placement.Placement.cut, "cut")
     _placement.Placement.cut = cut  # type: ignore[method-assign]  # nobody offers to be watched
-    run = watch.around(_openvino.OpenVinoGraph.run, "hand over")
-    _openvino.OpenVinoGraph.run = run  # type: ignore[method-assign]  # likewise
+    run = watch.around(_openvino.OpenVinoGraph.run_in_halves, "hand over")
+    _openvino.OpenVinoGraph.run_in_halves = run  # type: ignore[method-assign]  # likewise
     # Not the others' engines: these are compiled with their profile.
     runtime = _ours.opened(bundle, "watched-engines")[1]
     frame = _frame(large=large)
-    watch.runs = 0  # what was run to choose a precision was run by other engines
+    watch.runs.clear()  # what was run to choose a precision was run by other engines
 
     def judged() -> list[float]:
         started_s = time.perf_counter()
         runtime.judge(frame)
         watch.spent_ms["whole"] += 1000 * (time.perf_counter() - started_s)
-        spent = watch.spent_ms | by_part(_operators(watch.request, watch.runs))
+        spent = watch.spent_ms | _inside(watch.runs)
         return [spent[total] for total in TOTALS]
 
     return Work(run=judged, facts={})
@@ -139,6 +138,18 @@ def _operators(request: Any, runs: int) -> list[tuple[str, float]]:
         for info in request.get_profiling_info()
         if info.real_time.total_seconds() > 0
     ]
+
+
+def _inside(runs: Mapping[Any, int]) -> dict[str, float]:
+    """Return what all requests' operators took: of those that begin with features all is the head's."""
+    total = dict.fromkeys(PARTS, 0.0)
+    for request, count in runs.items():
+        operators = _operators(request, count)
+        has_frames = any("frames" in one.names for one in request.model_inputs)
+        found = by_part(operators) if has_frames else {"head": sum(took for _, took in operators)}
+        for part, took_ms in found.items():
+            total[part] += took_ms
+    return total
 
 
 def by_part(operators: Sequence[tuple[str, float]]) -> dict[str, float]:

@@ -2,9 +2,11 @@
 
 Throughput is closed loop, on the same frames. Latency is open loop: parts come at a fixed rate whether or not
 the last one is done, and each counts from the moment it was due, so that a station that is too slow shows it.
+Both with all cores for everything, and with some set aside for judging, which the bare runtime has as well.
 """
 
 import contextlib
+import os
 import statistics
 import threading
 import time
@@ -19,11 +21,19 @@ from benchmarks._frames import parts
 from benchmarks._line_watch import STAGES, LineWatch
 from benchmarks._ours import score
 from benchmarks._prepared_home import PRODUCT, prepared_home
+from benchmarks._processor_time import Meter
 from benchmarks._result import Bound, Result, result
 from partgate.line import Outcome, run_station
 from partgate.records import Home
-from partgate_engines import Bundle, open_runtime
-from partgate_station import ContinuousTrigger, FolderCamera, IntervalTrigger, StationConfig
+from partgate_engines import Bundle, OpenVinoOptions, on_cores, open_runtime, split_cores
+from partgate_station import (
+    ConfigError,
+    ContinuousTrigger,
+    FolderCamera,
+    IntervalTrigger,
+    Judging,
+    StationConfig,
+)
 
 FRAMES = 200
 FRAME_FOLDER = "frames"
@@ -36,52 +46,91 @@ STAGES_BOUND = Bound(value=0.98)
 WARM_UP_PARTS = 50
 
 
-def run(*, rounds: int, folder: Path) -> list[Result]:
-    """Judge the same frames bare and through the station, in turn; the median ratio counts."""
+def run(*, rounds: int, folder: Path, parts: int | None = None) -> list[Result]:
+    """Judge the same frames bare and through the station, in turn; the median ratio counts.
+
+    Args:
+        rounds: to interleave.
+        folder: of what was learned and exported before.
+        parts: how many to run at each fixed rate; None by the rounds.
+    """
     home, config = _prepared(folder)
-    latencies = [one for rate in RATES for one in _latency(home, config, rate=rate, rounds=rounds)]
-    rounds = max(3, rounds // 10)
-    pairs = [(_bare(home), _station(home, config)) for _ in range(rounds)]
-    ratios = [bare / whole for bare, whole in pairs]
-    bare_s, whole_s = (statistics.median(took) for took in zip(*pairs, strict=True))
-    return [
-        result(
-            "parts per second of the station, every image kept, against the bare runtime",
-            ours=FRAMES / whole_s,
-            other=FRAMES / bare_s,
-            ratio=statistics.median(ratios),
-            interval=interval(ratios),
-            unit="parts/s",
-            n=rounds * FRAMES,
-            bound=BOUND,
-            note="frames read from files on both sides; the ratio is ours / other",
-        ),
-        *latencies,
+    divided = [config, *_with_cores_set_aside(config)]
+    latencies = [
+        one
+        for each in divided
+        for rate in RATES
+        for one in _latency(home, each, rate=rate, count=parts or _parts(rounds, rate))
     ]
+    return [*(_throughput(home, each, max(3, rounds // 10)) for each in divided), *latencies]
 
 
-def _latency(home: Home, config: StationConfig, *, rate: int, rounds: int) -> list[Result]:
-    """Run the station at a fixed rate; every image kept, so that the recorder is busy."""
-    count = WARM_UP_PARTS + MOST_PARTS * min(rounds, MOST_ROUNDS) // MOST_ROUNDS * rate // RATES[-1]
-    camera = FolderCamera(kind="folder", camera_id="top", folder=_many_frames(home, count))
-    trigger = IntervalTrigger(kind="interval", period_s=1 / rate)
-    at_rate = config.model_copy(
-        update={"station_id": f"bench-{rate}", "trigger": trigger, "cameras": (camera,)}
+def _parts(rounds: int, rate: int) -> int:
+    return MOST_PARTS * min(rounds, MOST_ROUNDS) // MOST_ROUNDS * rate // RATES[-1]
+
+
+def _with_cores_set_aside(config: StationConfig) -> Sequence[StationConfig]:
+    """Return the station with three quarters of the cores for judging, one of two; nothing on one core."""
+    for most in range(len(os.sched_getaffinity(0)) - 1, 0, -1):
+        with contextlib.suppress(ConfigError):  # hyperthreads or a quota: fewer are there than are counted
+            split_cores(most)
+            judging = Judging(cores=max(1, most * 3 // 4))
+            return [config.model_copy(update={"judging": judging, "station_id": f"{config.station_id}-own"})]
+    return []
+
+
+def _titled(config: StationConfig) -> str:
+    cores = config.judging.cores
+    return f", {cores} core{'s' if cores > 1 else ''} set aside for judging" if cores else ""
+
+
+def _throughput(home: Home, config: StationConfig, rounds: int) -> Result:
+    pairs = [(_bare(home, config), _station(home, config)) for _ in range(rounds)]
+    ratios = [bare_s / whole_s for (bare_s, _), (whole_s, _) in pairs]
+    bare_s, whole_s = (statistics.median(one[side][0] for one in pairs) for side in (0, 1))
+    bare, whole = (_by_part([one[side][1] for one in pairs]) for side in (0, 1))
+    return result(
+        f"parts per second of the station, every image kept, against the bare runtime{_titled(config)}",
+        ours=FRAMES / whole_s,
+        other=FRAMES / bare_s,
+        ratio=statistics.median(ratios),
+        interval=interval(ratios),
+        unit="parts/s",
+        n=rounds * FRAMES,
+        bound=BOUND,
+        note=f"frames read from files on both sides; the ratio is ours / other; processor time a part: bare"
+        f" {bare}, station {whole}",
     )
+
+
+def _by_part(found: Sequence[Mapping[str, float]]) -> str:
+    means = {what: statistics.fmean(one.get(what, 0.0) for one in found) for what in found[0]}
+    text = ", ".join(f"{what} {mean_ms:.1f}" for what, mean_ms in means.items())
+    return f"{sum(means.values()):.1f} ms" + (f" ({text})" if len(means) > 1 else "")
+
+
+def _latency(home: Home, config: StationConfig, *, rate: int, count: int) -> list[Result]:
+    """Run the station at a fixed rate; every image kept, so that the recorder is busy."""
+    frames = _many_frames(home, WARM_UP_PARTS + count)
+    camera = FolderCamera(kind="folder", camera_id="top", folder=frames)
+    trigger = IntervalTrigger(kind="interval", period_s=1 / rate)
+    station_id = f"{config.station_id}-{rate}"
+    at_rate = config.model_copy(update={"station_id": station_id, "trigger": trigger, "cameras": (camera,)})
     outcomes: list[Outcome] = []
     with LineWatch().watching() as watch:
         ran = run_station(at_rate, home, stop=threading.Event(), on_outcome=outcomes.append)
     if not ran.balance.balanced:
         raise RuntimeError(f"the ledger does not balance: {ran.balance}")
     took = np.array([outcome.latency_ms for outcome in outcomes[WARM_UP_PARTS:]])
-    return [_tail(rate, took), _stages(rate, took, watch.parts[WARM_UP_PARTS:])]
+    title = f"station at {rate} parts/s{_titled(config)}"
+    return [_tail(title, rate, took), _stages(title, took, watch.parts[WARM_UP_PARTS:])]
 
 
-def _tail(rate: int, took: NDArray[np.float64]) -> Result:
+def _tail(title: str, rate: int, took: NDArray[np.float64]) -> Result:
     p50, p99, p99_9 = (float(np.quantile(took, q)) for q in (0.5, 0.99, 0.999))
     late = ", ".join(f"{np.mean(took > limit):.2%} over {limit} ms" for limit in DEADLINES_MS)
     return result(
-        f"station at {rate} parts/s, trigger to verdict, p99.9 against p50",
+        f"{title}, trigger to verdict, p99.9 against p50",
         ours=p99_9,
         other=p50,
         ratio=p99_9 / p50,
@@ -99,11 +148,11 @@ def _fallen_behind(rate: int, took: NDArray[np.float64]) -> str:
     return "; DID NOT KEEP UP: no figures of a line" if later_ms > 1500 / rate else ""
 
 
-def _stages(rate: int, took: NDArray[np.float64], parts: Sequence[Mapping[str, float]]) -> Result:
+def _stages(title: str, took: NDArray[np.float64], parts: Sequence[Mapping[str, float]]) -> Result:
     means = {stage: statistics.fmean(part.get(stage, 0.0) for part in parts) for stage in STAGES}
     whole = float(took.mean())
     return result(
-        f"station at {rate} parts/s, stages of the latency against the whole",
+        f"{title}, stages of the latency against the whole",
         ours=sum(means.values()),
         other=whole,
         ratio=min(sum(means.values()), whole) / max(sum(means.values()), whole),
@@ -117,7 +166,9 @@ def _many_frames(home: Home, count: int) -> Path:
     """Return a folder with so many frames: the same ones again and again, by links."""
     frames = sorted((home.path.parent / FRAME_FOLDER).iterdir())
     folder = home.path.parent / f"{FRAME_FOLDER}-{count}"
-    folder.mkdir(exist_ok=True)
+    if folder.exists():
+        return folder
+    folder.mkdir()
     for number in range(count):
         (folder / f"{number:06}.bmp").hardlink_to(frames[number % len(frames)])
     return folder
@@ -137,30 +188,46 @@ def _prepared(folder: Path) -> tuple[Home, StationConfig]:
     return home, StationConfig(station_id="bench", product=PRODUCT, trigger=trigger, cameras=(camera,))
 
 
-def _bare(home: Home) -> float:
-    """Read and score every frame, and nothing else; return the seconds."""
+def _bare(home: Home, config: StationConfig) -> tuple[float, Mapping[str, float]]:
+    """Read and score every frame, and nothing else; return the seconds, and processor time by part."""
     from partgate_cameras import list_images, read_image
 
     (bundle,) = [Bundle.open(path.parent, trusted=None) for path in home.bundles_path.glob("*/manifest.json")]
-    with contextlib.closing(open_runtime(bundle, engines=home.graphs_path)) as runtime:
+    options, meter = OpenVinoOptions.of_station(config), Meter()
+    with contextlib.ExitStack() as stack:
+        if cores := config.judging.cores:
+            stack.enter_context(on_cores(split_cores(cores).judging))
+        opened = open_runtime(bundle, config.runtime, engines=home.graphs_path, openvino=options)
+        runtime = stack.enter_context(contextlib.closing(opened))
         paths = list_images(home.path.parent / FRAME_FOLDER)
         score(runtime, read_image(paths[0]))
+        meter.begin()
         started_s = time.perf_counter()
         for path in paths:
             score(runtime, read_image(path))
-        return time.perf_counter() - started_s
+        took_s = time.perf_counter() - started_s
+        meter.end()
+    return took_s, meter.ms_by_part(FRAMES)
 
 
-def _station(home: Home, config: StationConfig) -> float:
-    """Run the station over the same frames; return the seconds from first trigger to last signal."""
-    moments: list[float] = []
+def _station(home: Home, config: StationConfig) -> tuple[float, Mapping[str, float]]:
+    """Run the station over the same frames.
+
+    Returns:
+        The seconds from first trigger to last signal, and milliseconds of processor time by part.
+    """
+    moments, meter = list[float](), Meter()
 
     def note(outcome: object) -> None:
         del outcome
+        if len(moments) == 0:
+            meter.begin()
         moments.append(time.perf_counter())
+        if len(moments) == FRAMES:
+            meter.end()
 
-    result = run_station(config, home, stop=threading.Event(), on_outcome=note)
-    if not result.balance.balanced:
-        raise RuntimeError(f"the ledger does not balance: {result.balance}")
+    ran = run_station(config, home, stop=threading.Event(), on_outcome=note)
+    if not ran.balance.balanced:
+        raise RuntimeError(f"the ledger does not balance: {ran.balance}")
     # The first part is left out on both ends: what is timed are the parts after it.
-    return (moments[-1] - moments[0]) * FRAMES / (FRAMES - 1)
+    return (moments[-1] - moments[0]) * FRAMES / (FRAMES - 1), meter.ms_by_part(FRAMES - 1)

@@ -124,9 +124,11 @@ def _serve(order: Order, link: Link) -> None:
         return
     link.send(wire.Opened(exhausted=camera.exhausted))
     desk = Desk(camera, order, link)
+    desk.prepare()
     while not isinstance(message := link.receive(desk.look_every_s), wire.Close):
         if isinstance(message, wire.Grab):
             desk.answer(message)
+            desk.prepare()
         else:
             desk.look()
     camera.close()

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 
 from partgate_cameras._errors import FrameFormatError
-from partgate_cameras._frame import Camera, Frame
+from partgate_cameras._frame import Camera, Frame, Provident
 from partgate_station import CameraRegion
 
 
@@ -41,6 +41,11 @@ class Cropped:
             )
         cut = frame.image[region.y_px : bottom_px, region.x_px : right_px]
         return replace(frame, image=np.array(cut, order="C"), measures=None)
+
+    def prepare(self) -> None:
+        """Have the camera get its next frame ready, if it can."""
+        if isinstance(self._camera, Provident):
+            self._camera.prepare()
 
     def close(self) -> None:
         """Close the camera."""

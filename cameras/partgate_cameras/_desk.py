@@ -8,7 +8,7 @@ from typing import Protocol, runtime_checkable
 
 from partgate_cameras import _messages as wire
 from partgate_cameras._errors import CameraError, NoFrameYet
-from partgate_cameras._frame import Camera, Frame, StrayFrame
+from partgate_cameras._frame import Camera, Frame, Provident, StrayFrame
 from partgate_cameras._frame_checks import FrameChecks
 from partgate_cameras._image_measures import measure_image, sketch_to_text
 from partgate_cameras._order import Order
@@ -75,6 +75,11 @@ class Desk:
             with contextlib.suppress(CameraError):
                 self._camera.look()
             self._send_strays()
+
+    def prepare(self) -> None:
+        """Have the next frame read while the last one is judged."""
+        if isinstance(self._camera, Provident):
+            self._camera.prepare()
 
     def answer(self, request: wire.Grab) -> None:
         """Grab the request's frame and send it, or what was in the way."""

@@ -4,7 +4,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -86,6 +86,14 @@ class Camera(Protocol):
 
     def close(self) -> None:
         """Release everything; does nothing if there is nothing to release."""
+
+
+@runtime_checkable
+class Provident(Protocol):
+    """A camera that has its next frame already, and can get it ready before somebody asks."""
+
+    def prepare(self) -> None:
+        """Get the next frame ready; raises nothing, `grab` says what is wrong with it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -1,7 +1,10 @@
 """Models: the graph, the bundle, the runtimes, and what is learned."""
 
+from partgate_engines._affinity import keep_process_on, let_go, on_cores, split_of, thread_processors
 from partgate_engines._bank import MemoryBank
 from partgate_engines._bundle import Bundle
+from partgate_engines._cgroup import GroupLimits, group_limits
+from partgate_engines._cores import CoreSplit, split_cores
 from partgate_engines._cuda_errors import DeviceFailed, DeviceHung, DeviceOutOfMemory, EngineNotBuilt
 from partgate_engines._errors import (
     BundleMissing,
@@ -22,7 +25,14 @@ from partgate_engines._errors import (
 )
 from partgate_engines._golden import GoldenFrame
 from partgate_engines._machine import Fingerprint, RuntimeFacts, fingerprint_of
-from partgate_engines._manifest import Calibration, DefectEvidence, Manifest, Source, ThresholdRule
+from partgate_engines._manifest import (
+    Calibration,
+    DefectEvidence,
+    Manifest,
+    RegionEvidence,
+    Source,
+    ThresholdRule,
+)
 from partgate_engines._openvino_engines import forget_engines
 from partgate_engines._openvino_facts import OpenVinoFacts, openvino_facts
 from partgate_engines._openvino_options import OpenVinoOptions
@@ -40,6 +50,7 @@ __all__ = [
     "BundleNotWritten",
     "BundleRefused",
     "Calibration",
+    "CoreSplit",
     "DefectEvidence",
     "DeviceFailed",
     "DeviceHung",
@@ -51,6 +62,7 @@ __all__ = [
     "FrameScore",
     "GoldenFrame",
     "GraphRefused",
+    "GroupLimits",
     "ImagesRefused",
     "KeyRefused",
     "Manifest",
@@ -67,6 +79,7 @@ __all__ = [
     "PrecisionChoice",
     "PrecisionTrial",
     "PublicKey",
+    "RegionEvidence",
     "Runtime",
     "RuntimeChoice",
     "RuntimeFacts",
@@ -83,9 +96,16 @@ __all__ = [
     "disagreement",
     "fingerprint_of",
     "forget_engines",
+    "group_limits",
+    "keep_process_on",
+    "let_go",
+    "on_cores",
     "open_runtime",
     "openvino_facts",
     "precision_choice",
     "runtime_choices",
+    "split_cores",
+    "split_of",
+    "thread_processors",
     "verify_parity",
 ]

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from partgate_engines._cuda_errors import DeviceHung
-from partgate_engines._openvino_device import compile_graph, library
+from partgate_engines._openvino_device import compile_graph, library, wait_for
+from partgate_engines._openvino_map import FEATURES, FeatureMaps
 from partgate_engines._placement import Placement
 from partgate_engines._tiles import Grid
 
@@ -17,7 +17,6 @@ _CHANNELS: Mapping[int, NDArray[np.float32]] = {
     1: np.ones((3, 1), dtype=np.float32),
     3: np.eye(3, dtype=np.float32),
 }
-_ANSWER_WITHIN_S = 60.0
 
 # A tile takes 14 MB of working memory, and 16 in one run are no slower than 32 (docs/decisions/0010).
 _TILES_AT_ONCE = 16
@@ -47,6 +46,7 @@ class OpenVinoGraph:
         self._bound: dict[str, NDArray[Any]] = {}
         self._with_features = with_features
         self._patches: NDArray[np.float32] | None = None
+        self._scored: tuple[float, Placement] | None = None
 
     def bind_bank(self, augmented: NDArray[np.float32]) -> None:
         """Use this memory bank from now on: (k, d + 1) float32, kept, not copied."""
@@ -76,6 +76,7 @@ class OpenVinoGraph:
         self.bind_placement(placement)
         self._bind("channels", _CHANNELS[frame.shape[2]])
         tiles = placement.cut(frame)
+        self._scored = None
         self._under_way = (tiles, placement)
         self._start_run(tiles, placement.mask, 0)
 
@@ -108,7 +109,34 @@ class OpenVinoGraph:
         """
         tiles, placement = self._begun()
         # numpy's max, other than Python's, is not a number as soon as one of them is not.
-        return float(np.max([self._answer("score").max() for _ in self._parts(tiles, placement)]))
+        score = float(np.max([self._answer("score").max() for _ in self._parts(tiles, placement)]))
+        if len(tiles) <= _TILES_AT_ONCE:  # otherwise only the last run's features are still there
+            self._scored = (score, placement)
+        return score
+
+    def map_of_scored(self, maps: FeatureMaps) -> tuple[float, NDArray[np.float32]] | None:
+        """Return the score of the frame that was scored last, and its map, as `run` would.
+
+        None where its features are gone: it had too many tiles, or another frame was begun since.
+        """
+        if self._scored is None:
+            return None
+        score, placement = self._scored
+        return score, placement.stitch(maps.of(self._request.get_tensor(FEATURES), placement.mask))
+
+    def run_in_halves(
+        self, frame: NDArray[np.uint8], placement: Placement, maps: FeatureMaps
+    ) -> tuple[float, NDArray[np.float32]]:
+        """Judge one frame as `run` does; of a graph that was compiled without maps."""
+        self.start(frame, placement)
+        tiles, _ = self._begun()
+        scores = np.empty(len(tiles), dtype=np.float32)
+        found = np.empty(placement.mask.shape, dtype=np.float32)
+        for part in self._parts(tiles, placement):
+            scores[part] = self._answer("score")
+            found[part] = maps.of(self._request.get_tensor(FEATURES), placement.mask[part])
+        score = float(scores.max()) if np.isfinite(found).all() else float("nan")
+        return score, placement.stitch(found)
 
     def patches(self) -> NDArray[np.float32]:
         """Return the last frame's patch features.
@@ -131,7 +159,7 @@ class OpenVinoGraph:
         for first in range(0, len(tiles), _TILES_AT_ONCE):
             if first:
                 self._start_run(tiles, placement.mask, first)
-            self._wait()
+            wait_for(self._request)
             yield slice(first, first + _TILES_AT_ONCE)
 
     def _start_run(self, tiles: NDArray[np.uint8], mask: NDArray[np.float32], first: int) -> None:
@@ -139,10 +167,6 @@ class OpenVinoGraph:
         self._bind("frames", np.ascontiguousarray(tiles[part]))
         self._bind("mask", mask if len(tiles) <= _TILES_AT_ONCE else mask[part])
         self._request.start_async()
-
-    def _wait(self) -> None:
-        if not self._request.wait_for(round(_ANSWER_WITHIN_S * 1000)):
-            raise DeviceHung(f"CPU: no answer within {_ANSWER_WITHIN_S:g} s; this process must end")
 
     def _answer(self, name: str) -> NDArray[np.float32]:
         return np.asarray(self._request.get_tensor(name).data)

@@ -12,11 +12,12 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from partgate_engines._cuda_errors import DeviceHung
 from partgate_engines._errors import GraphRefused, RuntimeUnavailable
 
 Precision = Literal["f32", "bf16", "f16"]
 
-COMPILED = 1
+COMPILED = 2
 """Change it whenever something else is compiled of a graph: engines that were kept are then not taken."""
 
 
@@ -46,6 +47,8 @@ class DeviceConfig:
             said["INFERENCE_NUM_THREADS"] = self.threads
         return said
 
+
+_ANSWER_WITHIN_S = 60.0
 
 # f32, although OpenVINO's own choice is bf16 where the processor has it: learning and export must get
 # the same on every machine. For judging it is chosen by measuring (`_openvino_precision`).
@@ -101,15 +104,48 @@ def compile_graph(
     Raises:
         GraphRefused: OpenVINO cannot read or compile it.
     """
+    model = read_graph(path, content)
+    for name, wanted in (("anomaly_map", with_map), ("features", with_features)):
+        if not wanted:
+            model.remove_result(model.output(name).get_node())
+    return compile_model(path, model, config)
+
+
+def read_graph(path: Path, content: bytes | None = None) -> Any:
+    """Return the `openvino.Model` of an ONNX graph, for any number of frames.
+
+    Args:
+        path: of the graph.
+        content: its bytes, where they were read and verified already.
+
+    Raises:
+        GraphRefused: OpenVINO cannot read it.
+    """
     with _graph_errors(path, "read"):
         model = _core().read_model(path if content is None else content)
         # Graphs exported before there were tiles take one mask for all frames; the rest is the same.
         model.reshape({"mask": [-1, *model.input("mask").get_partial_shape()][-3:]})
-        for name, wanted in (("anomaly_map", with_map), ("features", with_features)):
-            if not wanted:
-                model.remove_result(model.output(name).get_node())
+    return model
+
+
+def compile_model(path: Path, model: Any, config: DeviceConfig) -> Any:
+    """Return the `openvino.CompiledModel` of a model that was read from `path`.
+
+    Raises:
+        GraphRefused: OpenVINO cannot compile it.
+    """
     with _graph_errors(path, "compile"):
         return _core().compile_model(model, "CPU", config.properties)
+
+
+def wait_for(request: Any) -> None:
+    """Wait until a request that was started has its answers.
+
+    Raises:
+        DeviceHung: it has none in a minute.
+    """
+    if not request.wait_for(round(_ANSWER_WITHIN_S * 1000)):
+        raise DeviceHung(f"CPU: no answer within {_ANSWER_WITHIN_S:g} s; this process must end")
 
 
 def precision_of(compiled: Any) -> str:

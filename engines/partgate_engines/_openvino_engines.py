@@ -21,6 +21,7 @@ from partgate_engines._openvino_device import (
     import_engine,
     library,
 )
+from partgate_engines._openvino_map import compile_map
 
 log = structlog.get_logger(__name__)
 
@@ -92,14 +93,15 @@ def engine_for(
     *,
     with_map: bool,
 ) -> Any:
-    """Return a bundle's graph, compiled: from this process, from the folder of engines, or now.
+    """Return a half of a bundle's graph, compiled: from this process, from the folder of engines, or now.
 
     Args:
         bundle: whose graph.
         config: how it is compiled.
         engines: the folder; None keeps nothing on disk.
         resident: other compiled graphs than this process's.
-        with_map: whether it answers with an anomaly map beside the score.
+        with_map: the half that answers with the anomaly map (`compile_map`); otherwise the one that answers
+            with the score and the features that it was made of.
 
     Raises:
         BundleRefused: the graph was changed since the bundle was opened, or is more than a graph.
@@ -131,7 +133,9 @@ def _key(bundle: Bundle, config: DeviceConfig, *, with_map: bool) -> EngineKey:
 
 def _made(bundle: Bundle, config: DeviceConfig, *, with_map: bool) -> Any:
     content = bundle.graph_bytes()
-    return compile_graph(bundle.graph, content=content, with_map=with_map, config=config)
+    if with_map:
+        return compile_map(bundle.graph, content=content, config=config)
+    return compile_graph(bundle.graph, content=content, with_map=False, with_features=True, config=config)
 
 
 def _kept(

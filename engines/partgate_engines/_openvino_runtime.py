@@ -1,9 +1,10 @@
 """A bundle on the CPU, by OpenVINO."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import cycle
+from weakref import ref
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,14 +14,25 @@ from partgate_engines._machine import RuntimeFacts, processor_name
 from partgate_engines._openvino import OpenVinoGraph
 from partgate_engines._openvino_device import DeviceConfig, Precision, library, precision_of
 from partgate_engines._openvino_engines import ResidentEngines, engine_for
+from partgate_engines._openvino_map import FeatureMaps, takes_features
 from partgate_engines._openvino_options import OpenVinoOptions
 from partgate_engines._openvino_precision import choose_precision
 from partgate_engines._placement import Placement, place
 from partgate_engines._runtime import AnomalyResult, FrameScore, score_in_turn, with_channels
 from partgate_station import Region
 
+_Judged = tuple[float, NDArray[np.float32]]
+
 _PLACEMENTS_KEPT = 16
 _LEAST_REQUESTS = 2  # while one frame is judged, the next is cut out and averaged
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Scored:
+    """Of which frame a request has the features."""
+
+    frame: "ref[NDArray[np.uint8]]"
+    placement: Placement
 
 
 class OpenVinoRuntime:
@@ -57,11 +69,14 @@ class OpenVinoRuntime:
             OpenVinoGraph(bundle.graph, compiled=alone)
             for _ in range(max(self._config.streams, _LEAST_REQUESTS))
         ]
-        self._mapping: OpenVinoGraph | None = OpenVinoGraph(bundle.graph, compiled=mapped)
+        halves = takes_features(mapped)
+        mapping = FeatureMaps(mapped) if halves else OpenVinoGraph(bundle.graph, compiled=mapped)
+        self._mapping: FeatureMaps | OpenVinoGraph | None = mapping
         bank = bundle.bank().augmented()
-        for request in (*self._requests, self._mapping):
+        for request in (*self._requests, mapping):
             request.bind_bank(bank)
         self._turn = cycle(self._requests)
+        self._scored: dict[OpenVinoGraph, _Scored] = {}
         self._tiling = bundle.manifest.tiling
         self._place = lru_cache(maxsize=_PLACEMENTS_KEPT)(self._placed)
 
@@ -86,11 +101,9 @@ class OpenVinoRuntime:
         return self._config
 
     def judge(self, frame: NDArray[np.uint8], regions: tuple[Region, ...] = ()) -> AnomalyResult:
-        """Judge one frame; see `Runtime`."""
+        """Judge one frame; see `Runtime`. Of one that was scored just now, only the map is made."""
         shaped, placement = self._placed_frame(frame, regions)
-        if self._mapping is None:
-            raise ValueError("the runtime is closed")
-        score, anomaly_map = self._mapping.run(shaped, placement)
+        score, anomaly_map = self._map_of_scored(frame, placement) or self._judged(shaped, placement)
         anomaly_map.flags.writeable = False
         return AnomalyResult(score=score, anomaly_map=anomaly_map, box=placement.box)
 
@@ -103,6 +116,7 @@ class OpenVinoRuntime:
     def close(self) -> None:
         """Let go of the requests, and so of the bank; the compiled graph may serve another product."""
         self._requests, self._mapping = [], None
+        self._scored.clear()
         self._turn = cycle(self._requests)
         self._place.cache_clear()
 
@@ -110,7 +124,27 @@ class OpenVinoRuntime:
         shaped, placement = self._placed_frame(frame, regions)
         request = next(self._turn)
         request.start(shaped, placement)
+        self._scored[request] = _Scored(frame=ref(frame), placement=placement)
         return request.score
+
+    def _map_of_scored(self, frame: NDArray[np.uint8], placement: Placement) -> _Judged | None:
+        """Return what is to be said of a frame whose features are still there; None where they are not."""
+        # What can be written to may be another picture by now.
+        if frame.flags.writeable or not isinstance(self._mapping, FeatureMaps):
+            return None
+        for request, scored in self._scored.items():
+            if scored.frame() is frame and scored.placement is placement:
+                return request.map_of_scored(self._mapping)
+        return None
+
+    def _judged(self, shaped: NDArray[np.uint8], placement: Placement) -> _Judged:
+        if self._mapping is None:
+            raise ValueError("the runtime is closed")
+        if isinstance(self._mapping, OpenVinoGraph):
+            return self._mapping.run(shaped, placement)
+        request = next(self._turn)
+        self._scored.pop(request, None)
+        return request.run_in_halves(shaped, placement, self._mapping)
 
     def _placed_frame(
         self, frame: NDArray[np.uint8], regions: tuple[Region, ...]

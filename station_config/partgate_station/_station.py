@@ -214,6 +214,14 @@ class OpenVino(FileModel):
     """Cores to judge with at most. Without it, all that the station may use."""
 
 
+class Judging(FileModel):
+    """What of the machine belongs to judging."""
+
+    cores: int = Field(default=0, ge=0, le=1024)
+    """So many cores, with all of their hyperthreads, run the loop and the model, and nothing else of the
+    station; cameras, recorder and all other threads have the rest. 0: everything runs everywhere."""
+
+
 class ImageHealth(FileModel):
     """When frames that do not look as those the product was learned from are a station alarm.
 
@@ -306,6 +314,7 @@ class StationConfig(FileModel):
 
     runtime: Literal["auto", "openvino", "tensorrt"] = "auto"
     openvino: OpenVino = OpenVino()
+    judging: Judging = Judging()
     golden_every_parts: int = Field(default=500, ge=0, le=1_000_000)
     """Between two parts the model is asked a golden frame, whose answer is known, every so many parts:
     the most that a model which begins to answer wrongly can judge unnoticed. 0 never asks."""
@@ -317,6 +326,13 @@ class StationConfig(FileModel):
     image_health: ImageHealth = ImageHealth()
     health: Health | None = None
     """None: nobody can ask."""
+
+    @model_validator(mode="after")
+    def _threads_have_cores(self) -> Self:
+        cores, threads = self.judging.cores, self.openvino.threads
+        if cores and threads is not None and threads > cores:
+            raise ValueError(f"openvino.threads ({threads}) is more than judging.cores ({cores})")
+        return self
 
     @property
     def camera_ids(self) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ from partgate_station import Verdict
 
 if TYPE_CHECKING:
     from partgate.records import Activity, Balance, Holder, LastPart
+    from partgate_engines import CoreSplit
 
 GIB = 1 << 30
 SHORT = 12  # digits of a model's id
@@ -32,6 +33,9 @@ class StationNow:
     activity: "Activity"
     holder: "Holder | None"
     """The process that runs it."""
+
+    cores: "CoreSplit | None" = None
+    """Which cores it judges on; None where it has none of its own, or does not run."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +63,7 @@ def _station_json(now: StationNow) -> dict[str, Any]:
         "running": holder is not None,
         "pid": holder.pid if holder else None,
         "since": holder.since.isoformat() if holder and holder.since else None,
+        "cores": _cores_json(now.cores),
         "product": last.product if last else None,
         "recipe_version": last.recipe_version if last else None,
         "model": last.model_id if last else None,
@@ -72,6 +77,10 @@ def _station_json(now: StationNow) -> dict[str, Any]:
         "parts_last_minute": doing.parts_last_minute,
         "undecided_last_hour": dict(doing.undecided_last_hour),
     }
+
+
+def _cores_json(cores: "CoreSplit | None") -> dict[str, list[int]] | None:
+    return None if cores is None else {"judging": sorted(cores.judging), "others": sorted(cores.others)}
 
 
 def _last_json(last: "LastPart", at: datetime) -> dict[str, Any]:
@@ -102,6 +111,8 @@ def _station_lines(now: StationNow) -> Iterator[Text]:
     title = f"Station '{doing.station_id}'" + (f" ({doing.name})" if doing.name else "")
     running = f"running, {now.holder}" if now.holder else "not running"
     yield Text.assemble((title, "bold"), ": ", (running, "green" if now.holder else "yellow"))
+    if now.cores is not None:
+        yield _line("cores", str(now.cores))
     if last is not None:
         yield _line("judges", _judges(last))
         if doing.active_model_id and doing.active_model_id != last.model_id:

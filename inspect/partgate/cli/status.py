@@ -59,17 +59,18 @@ class _Eye:
 
     def look(self) -> HomeNow:
         """Return what the stations are doing at this moment."""
-        from partgate.fitness import running_stations
+        from partgate.fitness import cores_of, running_stations
         from partgate.records import station_names
 
         running = running_stations(self._home)
         with self._database.read() as session:
             # One that has just started for the first time has a lock, and no row yet.
             names = dict.fromkeys(running, "") | station_names(session)
-            stations = [
-                StationNow(activity=self._reader(id_).read(session, name=name), holder=running.get(id_))
-                for id_, name in sorted(names.items())
-            ]
+            doing = {id_: self._reader(id_).read(session, name=name) for id_, name in sorted(names.items())}
+        stations = [
+            StationNow(activity=one, holder=running.get(id_), cores=cores_of(running.get(id_)))
+            for id_, one in doing.items()
+        ]
         disk = shutil.disk_usage(self._home.path)
         return HomeNow(stations=stations, free_bytes=disk.free, total_bytes=disk.total)
 

@@ -6,7 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from partgate.fitness._check import Check, note, ok, unfit
+from partgate.fitness._cores import cores_of
 from partgate.records import Holder, Home, Keys, sqlite_version
+from partgate_engines import CoreSplit
 
 FEWEST_FILES, FEW_FILES = 256, 1024  # a station with four cameras has about 120 open, the review site 100
 _STATION = "station-"
@@ -54,9 +56,15 @@ def folder(home: Home) -> Iterator[Check]:
 
 
 def stations(home: Home) -> Iterator[Check]:
-    """Say which stations run in this home now."""
-    said = [f"'{station}' runs ({holder})" for station, holder in running(home).items()]
+    """Say which stations run in this home now, and on which cores they judge if on their own."""
+    said = [
+        f"'{station}' runs ({holder}){_on(cores_of(holder))}" for station, holder in running(home).items()
+    ]
     yield ok("stations", "; ".join(said) or "none runs")
+
+
+def _on(split: CoreSplit | None) -> str:
+    return "" if split is None else f", {split}"
 
 
 def keys(home: Home) -> Iterator[Check]:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from partgate.fitness._cameras import Seen
 from partgate.fitness._check import Check, about, note, ok, unfit
+from partgate.fitness._cores import judging_cores
 from partgate.fitness._images import images
 from partgate.records import Active, Database, Home, Keys, Proofs, active
 from partgate.records import Recipe as RecipeRow
@@ -99,8 +100,10 @@ def _loaded(case: _Case, home: Home, on_pace: Callable[[Pace], None]) -> Iterato
     """Load the model and say where it runs, whether it was proven there, and whether it is in time."""
     with contextlib.ExitStack() as stack:
         with about("runtime"):
+            stack.enter_context(judging_cores(case.config))
+            options = OpenVinoOptions.of_station(case.config)
             runtime = open_runtime(
-                case.bundle, case.config.runtime, engines=home.graphs_path, openvino=_options(case.config)
+                case.bundle, case.config.runtime, engines=home.graphs_path, openvino=options
             )
         stack.callback(runtime.close)
         yield ok("runtime", _described(case.bundle, runtime, home))
@@ -131,14 +134,6 @@ def _regions(recipe: Recipe, config: StationConfig, seen: Mapping[str, Seen]) ->
             recipe.check_regions(width_px=width_px, height_px=height_px)
     fit = f"fit the frames of {', '.join(seen)}" if seen else "no frame to lay them on"
     yield ok("regions", f"{len(recipe.regions)}, {fit}") if seen else note("regions", fit)
-
-
-def _options(config: StationConfig) -> OpenVinoOptions:
-    """Return how the station judges on the CPU."""
-    said = config.openvino
-    return OpenVinoOptions(
-        precision=said.precision, mode=said.mode, threads=said.threads, cameras=len(config.cameras)
-    )
 
 
 def _described(bundle: Bundle, runtime: Runtime, home: Home) -> str:

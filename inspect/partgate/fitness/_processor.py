@@ -4,8 +4,8 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from partgate.fitness._cgroup import Limits, limits
 from partgate.fitness._check import Check, note, ok, unfit
+from partgate_engines import GroupLimits, group_limits
 
 GIB = 1 << 30
 SCARCE_BYTES = 2 * GIB  # a station with one camera of 5 Mpx takes half of it
@@ -28,10 +28,10 @@ def processor(cpuinfo: str | None = None) -> Iterator[Check]:
         yield ok("processor", f"{model}{' with ' if there else ''}{', '.join(there)}")
 
 
-def cores(allowed: int | None = None, group: Limits | None = None) -> Iterator[Check]:
+def cores(allowed: int | None = None, group: GroupLimits | None = None) -> Iterator[Check]:
     """Say how many cores this process may use."""
     usable = len(os.sched_getaffinity(0)) if allowed is None else allowed
-    quota = (limits() if group is None else group).cores
+    quota = (group_limits() if group is None else group).cores
     share = usable if quota is None else min(usable, quota)
     value = f"{usable} of {os.cpu_count() or usable} may be used" + (
         "" if quota is None else f", {quota:g} cores of time allowed by the control group"
@@ -57,11 +57,11 @@ def governor(root: Path = GOVERNORS) -> Iterator[Check]:
         yield ok("cpu governor", "performance")
 
 
-def memory(meminfo: str | None = None, group: Limits | None = None) -> Iterator[Check]:
+def memory(meminfo: str | None = None, group: GroupLimits | None = None) -> Iterator[Check]:
     """Say how much memory is free, and how much this process may have."""
     text = _read(Path("/proc/meminfo")) if meminfo is None else meminfo
     total, free = (int(_field(text, name).split()[0]) * 1024 for name in ("MemTotal", "MemAvailable"))
-    allowed = (limits() if group is None else group).memory_bytes
+    allowed = (group_limits() if group is None else group).memory_bytes
     usable = free if allowed is None else min(free, allowed)
     value = f"{gib(free)} of {gib(total)} free" + (
         "" if allowed is None else f", {gib(allowed)} allowed by the control group"

@@ -8,6 +8,7 @@ from pathlib import Path
 from partgate.fitness import _disk, _home
 from partgate.fitness._cameras import MakeProcess, Seen, look_at_camera
 from partgate.fitness._check import Check, looked, note, ok, refused, unfit
+from partgate.fitness._cores import cores_set_aside
 from partgate.fitness._judging import Pace, judging
 from partgate.fitness._supply import free_bytes, rate, supply
 from partgate.records import Home
@@ -78,6 +79,7 @@ def _all(
     if running is not None:
         advice = "a camera serves one program: stop the station to check all of it"
         yield unfit("station", f"runs already ({running})", advice, exit_code=AlreadyRunning.exit_code)
+    yield from looked("judging cores", lambda: cores_set_aside(config))
     yield from looked("home", lambda: _home.folder(home))
     yield from looked("disk kind", lambda: _disk.kind(_home.ground(home)))
     yield from looked("disk space", lambda: _disk.room(_home.ground(home)))

@@ -12,7 +12,7 @@ from partgate.line._gate import pass_gate
 from partgate.line._golden import GoldenCheck
 from partgate.records import Active, Database, Home, Keys, Proofs, active
 from partgate_engines import Bundle, Fingerprint, OpenVinoOptions, Runtime, forget_engines, open_runtime
-from partgate_station import OpenVino, PartgateError, Recipe
+from partgate_station import PartgateError, Recipe
 
 log = structlog.get_logger(__name__)
 
@@ -78,12 +78,19 @@ def load_judge(
     active_recipe: Active,
     kind: RuntimeKind,
     camera_ids: Sequence[str],
-    openvino: OpenVino | None = None,
+    options: OpenVinoOptions | None = None,
 ) -> Judge:
     """Verify a bundle, load it into a runtime and pass it through the parity gate.
 
     The first judgements of a compiled graph are slow (memory is allocated, kernels are chosen); golden
     frames are what they are spent on here, where no part waits for them.
+
+    Args:
+        home: holds the bundle.
+        active_recipe: which one.
+        kind: of the runtime.
+        camera_ids: of the station.
+        options: how OpenVINO judges; None as for a station whose file says nothing of it.
 
     Raises:
         PartgateError: the bundle is damaged or not signed by a trusted signer, the runtime is not there
@@ -91,7 +98,7 @@ def load_judge(
     """
     active_recipe.recipe.check_cameras(camera_ids)
     bundle = Bundle.open(home.bundles_path / active_recipe.model_id, trusted=Keys(home).trusted())
-    options = _options(openvino or OpenVino(), camera_ids)
+    options = options or OpenVinoOptions(cameras=max(len(camera_ids), 1))
     with contextlib.ExitStack() as stack:
         runtime = open_runtime(bundle, kind, engines=home.graphs_path, openvino=options)
         stack.callback(runtime.close)
@@ -107,12 +114,6 @@ def load_judge(
         runtime=runtime,
         golden=check,
         fingerprint=report.fingerprint,
-    )
-
-
-def _options(said: OpenVino, camera_ids: Sequence[str]) -> OpenVinoOptions:
-    return OpenVinoOptions(
-        precision=said.precision, mode=said.mode, threads=said.threads, cameras=max(len(camera_ids), 1)
     )
 
 

@@ -5,16 +5,16 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
-from functools import partial
 from typing import TypeVar
 
 import structlog
 
 from partgate._recorder_start import StartedProcess
+from partgate.line._cores import StationCores, station_cores
 from partgate.line._health_pages import health_pages
 from partgate.line._health_server import HealthServer
 from partgate.line._image_health import ImageHealthWatch
-from partgate.line._judge import ActiveJudges, NoJudge, load_judge
+from partgate.line._judge import ActiveJudges, Judge, NoJudge, RuntimeKind, load_judge
 from partgate.line._loop import Line
 from partgate.line._make_output import output_of
 from partgate.line._metrics import StationMetrics
@@ -25,6 +25,7 @@ from partgate.line._watch import GoldenWatch
 from partgate.line._watched import Watched
 from partgate.line._wiring import wire
 from partgate.records import (
+    Active,
     Audit,
     Balance,
     Database,
@@ -38,6 +39,7 @@ from partgate.records import (
     flag_suspects,
 )
 from partgate_cameras import ProcessCamera, StrayFrame
+from partgate_engines import OpenVinoOptions
 from partgate_station import StationConfig
 
 T = TypeVar("T")
@@ -78,14 +80,23 @@ def run_station(
 
     Raises:
         AlreadyRunning: this station runs already in this home.
+        ConfigError: more cores are to be set aside for judging than can be spared.
         PartgateError: a camera, the model or the store cannot be used.
     """
     with contextlib.ExitStack() as stack:
         stack.enter_context(home.lock(f"station-{config.station_id}"))
+        cores = stack.enter_context(station_cores(config, recorder_process))
         database = stack.enter_context(contextlib.closing(Database.open(home)))
         recording = _recording(config, database, recorder_process)
         done = _run_line(
-            config, home, database, recording=recording, stop=stop, parts=parts, on_outcome=on_outcome
+            config,
+            home,
+            database,
+            cores=cores,
+            recording=recording,
+            stop=stop,
+            parts=parts,
+            on_outcome=on_outcome,
         )
         with database.read() as session:
             return StationRun(parts=done, balance=balance(session, config.station_id))
@@ -96,6 +107,7 @@ def _run_line(
     home: Home,
     database: Database,
     *,
+    cores: StationCores,
     recording: contextlib.AbstractContextManager[RecorderProcess],
     stop: threading.Event,
     parts: int | None,
@@ -106,7 +118,7 @@ def _run_line(
         output = stack.enter_context(output_of(config))
         recorder = stack.enter_context(recording)
         cameras = stack.enter_context(_cameras(config, start_at=recorder.next_trigger_id() - 1))
-        judges = stack.enter_context(_judging(config, home, database))
+        judges = stack.enter_context(_judging(config, home, database, cores))
         for camera in cameras:
             camera.open()
         recorder.wait_ready()
@@ -149,7 +161,8 @@ def _run_line(
         )
         stack.callback(supervision.stopping)
         supervision.watch(watched, stop)
-        return line.run(stop, parts=parts, on_outcome=_both(supervision.done, on_outcome))
+        with cores.judging():
+            return line.run(stop, parts=parts, on_outcome=_both(supervision.done, on_outcome))
 
 
 def _both(first: Callable[[T], None], second: Callable[[T], None]) -> Callable[[T], None]:
@@ -216,7 +229,16 @@ def _orphans(config: StationConfig, home: Home, database: Database) -> Iterator[
 
 
 @contextlib.contextmanager
-def _judging(config: StationConfig, home: Home, database: Database) -> Iterator[ActiveJudges | NoJudge]:
+def _judging(
+    config: StationConfig, home: Home, database: Database, cores: StationCores
+) -> Iterator[ActiveJudges | NoJudge]:
+    def load(home: Home, active: Active, kind: RuntimeKind, camera_ids: Sequence[str]) -> Judge:
+        # The threads that compute scores stay where the one that loads the model is.
+        with cores.judging():
+            judge = load_judge(home, active, kind, camera_ids, OpenVinoOptions.of_station(config))
+        cores.verify()
+        return judge
+
     if config.product is None:
         judges: ActiveJudges | NoJudge = NoJudge()
     else:
@@ -226,7 +248,7 @@ def _judging(config: StationConfig, home: Home, database: Database) -> Iterator[
             config.product,
             kind=config.runtime,
             camera_ids=config.camera_ids,
-            load=partial(load_judge, openvino=config.openvino),
+            load=load,
         )
     with contextlib.closing(judges):
         if judges.current() is None:

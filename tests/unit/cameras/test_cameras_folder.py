@@ -15,7 +15,8 @@ from partgate_cameras import (
     make_camera,
     survey_images,
 )
-from partgate_station import FolderCamera, MissingInput
+from partgate_cameras._frame import Provident
+from partgate_station import CameraRegion, FolderCamera, MissingInput
 
 
 def put(path: Path, level: int = 0) -> Path:
@@ -144,3 +145,41 @@ def test_reopening_sees_new_images_and_goes_on(tmp_path: Path) -> None:
     put(tmp_path / "2.png", 20)
     folder.open()
     assert np.all(folder.grab(1).image == 20)
+
+
+def test_one_image_is_read_ahead_and_given_by_the_next_grab(tmp_path: Path) -> None:
+    for name, level in (("a.png", 1), ("b.png", 2), ("c.png", 3)):
+        put(tmp_path / name, level)
+    folder = make_camera(camera(tmp_path))
+    assert isinstance(folder, Provident)
+    folder.prepare()  # not open: nothing to read
+    folder.open()
+    for _ in range(2):
+        folder.prepare()
+    put(tmp_path / "a.png", 9)
+    (tmp_path / "c.png").unlink()
+    assert (folder.grab(1.0).image == 1).all(), "as it was when it was read"
+    assert (folder.grab(1.0).image == 2).all()
+    folder.prepare()
+    with pytest.raises(ImageError, match="any more"):
+        folder.grab(1.0)
+    folder.prepare()  # there is none any more
+    assert folder.exhausted
+    folder.close()
+
+
+def test_a_damaged_file_that_was_read_ahead_costs_its_own_trigger_only(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(put(tmp_path / "b.png", 2).read_bytes()[:40])
+    cut = camera(tmp_path).model_copy(
+        update={"region": CameraRegion(x_px=0, y_px=0, width_px=2, height_px=2)}
+    )
+    folder = make_camera(cut)
+    folder.open()
+    assert isinstance(folder, Provident)
+    folder.prepare()
+    with pytest.raises(ImageError, match=r"a\.png"):
+        folder.grab(1.0)
+    folder.prepare()
+    frame = folder.grab(1.0)
+    assert (frame.image.shape, frame.image[0, 0], frame.frame_id) == ((2, 2), 2, 1)
+    folder.close()

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from sqlmodel import Session
 from commands import in_process
 from partgate.cli._status_text import age
 from partgate.records import Database, Home, Part, add_station
+from partgate_engines import keep_process_on, let_go, on_cores
 from partgate_station import Verdict
 
 
@@ -71,6 +73,28 @@ def test_a_station_that_runs_with_a_part_in_work(home: Home, capsys: pytest.Capt
     assert (said["stations"][0]["pid"], said["stations"][0]["running"]) == (os.getpid(), True)
     text = in_process("status", home=home.path, capsys=capsys).stdout
     assert "1 open: NOT BALANCED" in text, "nobody works on it"
+
+
+def test_which_cores_a_station_judges_on(home: Home, capsys: pytest.CaptureFixture[str]) -> None:
+    here = os.sched_getaffinity(0)
+    last, end = {max(here)}, threading.Event()
+    rest = here - last
+    with home.lock("station-line1"):
+        said = json.loads(in_process("status", "--json", home=home.path, capsys=capsys).stdout)
+        assert said["stations"][0]["cores"] is None, "all threads may run everywhere"
+        if not rest:  # of one core none can be set aside
+            return
+        before = keep_process_on(rest)
+        other = threading.Thread(target=end.wait, args=(50,))
+        other.start()
+        with on_cores(last):
+            text = in_process("status", home=home.path, capsys=capsys).stdout
+            said = json.loads(in_process("status", "--json", home=home.path, capsys=capsys).stdout)
+        end.set()
+        other.join(10)
+        let_go(before)
+    assert f"judging on {max(here)}, everything else on " in text
+    assert said["stations"][0]["cores"] == {"judging": sorted(last), "others": sorted(rest)}
 
 
 def go_dark(session: Session) -> None:

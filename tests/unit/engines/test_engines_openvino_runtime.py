@@ -18,8 +18,10 @@ from partgate_engines import (
     open_runtime,
 )
 from partgate_engines._cores import affine_cores, usable_cores
+from partgate_engines._openvino import OpenVinoGraph
 from partgate_engines._openvino_engines import ResidentEngines
 from partgate_engines._openvino_runtime import OpenVinoRuntime
+from partgate_engines._placement import Placement, place
 from partgate_engines._runtime import score_in_turn
 from partgate_engines.anomaly import GoodImage, LearnSettings, learn
 from partgate_station import ConfigError, Region
@@ -58,6 +60,63 @@ def test_frames_judged_together_get_what_each_gets_alone(
         assert numbers(together) == pytest.approx([answer.score for answer in alone], rel=1e-6)
     assert all(not answer.anomaly_map.flags.writeable for answer in alone)
     runtime.close()
+
+
+def still(frame: Pixels) -> Pixels:
+    """Return a frame as a camera gives it: nobody writes into it any more."""
+    frame.flags.writeable = False
+    return frame
+
+
+def test_of_a_frame_that_was_scored_only_the_map_is_made(bundle: Bundle, draw: Draw) -> None:
+    runtime, fresh = (OpenVinoRuntime(bundle, resident=ResidentEngines()) for _ in range(2))
+    whole = OpenVinoGraph(bundle.graph)  # compiled with map and all, as learning does
+    whole.bind_bank(bundle.bank().augmented())
+    frames = [still(draw(n, defect=True)) for n in (1, 2)]
+    scores = numbers(runtime.scores(frames, [(), (RIGHT,)]))
+    starts: list[Placement] = []
+    begin = OpenVinoGraph.start
+
+    def counted(request: OpenVinoGraph, frame: Pixels, placement: Placement) -> None:
+        starts.append(placement)
+        begin(request, frame, placement)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(OpenVinoGraph, "start", counted)
+        found = [runtime.judge(frame, its) for frame, its in zip(frames, ((), (RIGHT,)), strict=True)]
+        assert starts == [], "their features were still there"
+        moved = runtime.judge(frames[0], (RIGHT,))
+        assert len(starts) == 1, "another region is another judgement"
+    assert [one.score for one in found] == scores
+    for one, frame, its in zip([*found, moved], [*frames, frames[0]], ((), (RIGHT,), (RIGHT,)), strict=True):
+        anew = fresh.judge(frame, its)
+        np.testing.assert_array_equal(one.anomaly_map, anew.anomaly_map)
+        placement = place_in(bundle, whole, frame, its)
+        score, anomaly_map = whole.run(frame[..., None], placement)
+        assert one.score == pytest.approx(score, rel=1e-5)
+        np.testing.assert_allclose(one.anomaly_map, anomaly_map, rtol=1e-4, atol=1e-4)
+    runtime.close()
+    fresh.close()
+
+
+def test_a_frame_that_can_be_written_to_is_judged_anew(bundle: Bundle, draw: Draw) -> None:
+    runtime = OpenVinoRuntime(bundle, resident=ResidentEngines())
+    frame, other = draw(1), draw(2, defect=True)
+    runtime.scores([frame], [()])
+    frame[...] = other
+    assert runtime.judge(frame).score == pytest.approx(runtime.judge(other).score, rel=1e-6)
+    runtime.close()
+
+
+def place_in(bundle: Bundle, graph: OpenVinoGraph, frame: Pixels, regions: tuple[Region, ...]) -> Placement:
+    return place(
+        height_px=frame.shape[0],
+        width_px=frame.shape[1],
+        regions=regions,
+        size_px=graph.size_px,
+        grid=graph.grid,
+        tiling=bundle.manifest.tiling,
+    )
 
 
 def test_one_frame_that_is_refused_takes_no_other_answer_away(bundle: Bundle, draw: Draw) -> None:

@@ -15,14 +15,13 @@ from partgate.fitness import _home as homes
 from partgate.fitness import _processor as processors
 from partgate.fitness import _producers as gentl
 from partgate.fitness import _runtimes as runtimes
-from partgate.fitness._cgroup import Limits, limits
 from partgate.fitness._check import about, looked, looked_within, note, ok, refused, unfit
 from partgate.records import Database, Home, Keys
 from partgate_cameras import FoundDevice, ProducerSurvey
-from partgate_engines import RuntimeChoice
+from partgate_engines import GroupLimits, RuntimeChoice, group_limits
 from partgate_station import ConfigError, MissingInput
 
-NO_LIMITS = Limits(cores=None, memory_bytes=None)
+NO_LIMITS = GroupLimits(cores=None, memory_bytes=None)
 GIB = 1 << 30
 
 
@@ -43,13 +42,13 @@ def meminfo(free: int) -> str:
         pytest.param(processors.memory(meminfo(GIB), NO_LIMITS), "note", id="little memory"),
         pytest.param(processors.memory(meminfo(GIB // 4), NO_LIMITS), "unfit", id="no memory"),
         pytest.param(
-            processors.memory(meminfo(8 * GIB), Limits(cores=None, memory_bytes=GIB // 4)),
+            processors.memory(meminfo(8 * GIB), GroupLimits(cores=None, memory_bytes=GIB // 4)),
             "unfit",
             id="no memory in the group",
         ),
         pytest.param(processors.cores(4, NO_LIMITS), "ok", id="cores"),
         pytest.param(processors.cores(1, NO_LIMITS), "note", id="one core"),
-        pytest.param(processors.cores(8, Limits(cores=1.5, memory_bytes=None)), "note", id="a quota"),
+        pytest.param(processors.cores(8, GroupLimits(cores=1.5, memory_bytes=None)), "note", id="a quota"),
         pytest.param(processors.processor("model name : X\nflags : sse avx2 amx_bf16"), "ok", id="processor"),
         pytest.param(processors.processor("model name : X\nflags : sse4_2"), "note", id="without AVX2"),
         pytest.param(processors.processor(""), "ok", id="a processor that tells no flags"),
@@ -106,7 +105,7 @@ def test_the_tightest_group_counts(tmp_path: Path) -> None:
     (inner.parent / "cpu.max").write_text("150000 100000\n")
     (inner / "memory.max").write_text("1073741824\n")
     (inner.parent / "memory.max").write_text("max\n")
-    assert limits(tmp_path / "cgroup", tmp_path / "sys") == Limits(cores=1.5, memory_bytes=GIB)
+    assert group_limits(tmp_path / "cgroup", tmp_path / "sys") == GroupLimits(cores=1.5, memory_bytes=GIB)
 
 
 def test_groups_of_version_1(tmp_path: Path) -> None:
@@ -116,11 +115,11 @@ def test_groups_of_version_1(tmp_path: Path) -> None:
     (tmp_path / "sys" / "cpu" / "job" / "cpu.cfs_quota_us").write_text("50000\n")
     (tmp_path / "sys" / "cpu" / "job" / "cpu.cfs_period_us").write_text("100000\n")
     (tmp_path / "sys" / "memory" / "job" / "memory.limit_in_bytes").write_text("9223372036854771712\n")
-    assert limits(tmp_path / "cgroup", tmp_path / "sys") == Limits(cores=0.5, memory_bytes=None)
+    assert group_limits(tmp_path / "cgroup", tmp_path / "sys") == GroupLimits(cores=0.5, memory_bytes=None)
 
 
 def test_no_groups_no_limits(tmp_path: Path) -> None:
-    assert limits(tmp_path / "none", tmp_path) == NO_LIMITS
+    assert group_limits(tmp_path / "none", tmp_path) == NO_LIMITS
 
 
 @pytest.mark.parametrize(("step_s", "expected"), [(0.001, "ok"), (0.2, "note")])

@@ -1,5 +1,6 @@
 """What is said of a station before there is a model; the integration tests go on from there."""
 
+import os
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -12,7 +13,9 @@ from partgate.fitness._judging import Pace, deadline
 from partgate.fitness._supply import rate, supply
 from partgate.records import Database, Home
 from partgate_cameras import CameraUnavailable, Frame, FrameTimeout
+from partgate_engines import split_cores
 from partgate_station import (
+    ConfigError,
     ContinuousTrigger,
     FolderCamera,
     GenicamCamera,
@@ -71,6 +74,26 @@ def home(tmp_path: Path) -> Home:
 
 def by_name(found: StationFitness) -> dict[str, tuple[str, str]]:
     return {check.name: (check.state.value, check.value) for check in found.checks}
+
+
+def test_cores_that_cannot_be_spared_are_unfit(station_file: Path, home: Home) -> None:
+    there = len(os.sched_getaffinity(0))
+    whole = station_file.read_text()
+    assert by_name(examine_station(station_file, home, cameras=False))["judging cores"] == (
+        "ok",
+        "none set aside: everything runs everywhere",
+    )
+    station_file.write_text(f"{whole}[judging]\ncores = {there}\n")
+    found = examine_station(station_file, home, cameras=False)
+    state, said = by_name(found)["judging cores"]
+    assert (state, exit_code(found.checks)) == ("unfit", 78)
+    assert f"{there} to be set aside, and this station may use " in said
+    station_file.write_text(f"{whole}[judging]\ncores = 1\n")
+    try:
+        expected = ("ok", str(split_cores(1)))
+    except ConfigError as error:  # this machine has but one
+        expected = ("unfit", str(error))
+    assert by_name(examine_station(station_file, home, cameras=False))["judging cores"] == expected
 
 
 def test_a_station_without_a_product_is_fit_and_says_that_it_collects(station_file: Path, home: Home) -> None:

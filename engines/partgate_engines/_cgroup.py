@@ -1,4 +1,4 @@
-"""How much of the machine this process may use: what a container or a systemd unit allows it."""
+"""What control groups allow this process: what a container or a systemd unit was given."""
 
 import contextlib
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ _FIELDS = 3  # of a line of /proc/self/cgroup: number, controllers, path
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
+class GroupLimits:
     """What control groups allow; None where they set no limit or there are none."""
 
     cores: float | None
@@ -20,8 +20,12 @@ class Limits:
     memory_bytes: int | None
 
 
-def limits(proc: Path = PROC, root: Path = ROOT) -> Limits:
+def group_limits(proc: Path = PROC, root: Path = ROOT) -> GroupLimits:
     """Return the tightest limits of the groups that this process is in, of version 2 or 1.
+
+    Args:
+        proc: the file that names this process's groups.
+        root: where their file system is mounted.
 
     Source: Linux, Documentation/admin-guide/cgroup-v2.rst and cgroup-v1/.
     """
@@ -32,13 +36,16 @@ def limits(proc: Path = PROC, root: Path = ROOT) -> Limits:
             cores.append(share)
         memory += [_number(folder / name) for name in ("memory.max", "memory.limit_in_bytes")]
     limited = [bytes_ for bytes_ in memory if 0 < bytes_ < _NO_LIMIT_BYTES]
-    return Limits(cores=min(cores, default=None), memory_bytes=min(limited, default=None))
+    return GroupLimits(cores=min(cores, default=None), memory_bytes=min(limited, default=None))
 
 
 def _folders(proc: Path, root: Path) -> Iterator[Path]:
-    """Yield the folders of the groups of this process and of all groups around them."""
+    """Yield the folders of the groups of this process and of all groups around them.
+
+    In a container the path may be that of the host, which is not mounted here: the root is ours.
+    """
     with contextlib.suppress(OSError):
-        for line in proc.read_text(encoding="utf-8").splitlines():
+        for line in proc.read_text(encoding="utf-8", errors="replace").splitlines():
             fields = line.split(":", _FIELDS - 1)
             if len(fields) < _FIELDS:
                 continue
@@ -48,7 +55,7 @@ def _folders(proc: Path, root: Path) -> Iterator[Path]:
 
 
 def _cores(folder: Path) -> float | None:
-    with contextlib.suppress(OSError, ValueError):
+    with contextlib.suppress(OSError, ValueError, ZeroDivisionError):
         quota, period = (folder / "cpu.max").read_text(encoding="ascii").split()
         return None if quota == "max" else int(quota) / int(period)
     quota_us, period_us = _number(folder / "cpu.cfs_quota_us"), _number(folder / "cpu.cfs_period_us")
