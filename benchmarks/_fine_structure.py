@@ -31,6 +31,15 @@ class FinePart:
     defect: tuple[float, float, float] | None
     """Row, column and diameter in pixels; None for a good part."""
 
+    def mask(self) -> NDArray[np.bool_]:
+        """Return where the defect is: (h, w), all False for a good part."""
+        height_px, width_px = self.pixels.shape
+        if self.defect is None:
+            return np.zeros((height_px, width_px), dtype=np.bool_)
+        row, column, diameter = self.defect
+        y, x = np.arange(height_px)[:, None], np.arange(width_px)
+        return np.asarray(np.hypot(y - row, x - column) <= diameter / 2)
+
 
 def draw(
     kind: Kind,

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from partgate_engines import ImagesRefused, open_runtime
-from partgate_engines.anomaly import GoodImage, Learned, LearnSettings, learn
+from partgate_engines import ImagesRefused, Source, open_runtime
+from partgate_engines.anomaly import Budget, GoodImage, Learned, LearnSettings, learn
 from partgate_engines.anomaly.kinds import kind_named
+from partgate_engines.anomaly.kinds._drawn import few_told
 from partgate_station import ConfigError, Region
 
 Draw = Callable[..., NDArray[np.uint8]]
@@ -58,6 +59,7 @@ def test_every_part_was_held_out_once_and_taken_in_the_end(taught: Learned) -> N
     assert taught.training.held_back == 0
     assert np.isfinite(taught.held_out_scores).all()
     assert taught.calibration.method == "leave-one-out"
+    assert any("lies high" in text for text in taught.calibration.warnings)
     assert len(set(taught.bank.origin.tolist())) > len(taught.good) / 2
     assert taught.bank.form == "patches"
 
@@ -94,6 +96,24 @@ def test_tiles_and_colours_are_learned(
     assert np.isfinite(learned.held_out_scores).any()
 
 
+@pytest.mark.parametrize(
+    ("parts", "budget", "told"),
+    [
+        pytest.param(20, Budget(), True, id="few"),
+        pytest.param(99, Budget(), True, id="just too few"),
+        pytest.param(100, Budget(), False, id="enough"),
+        pytest.param(59, Budget(review_one_in=20), False, id="review is guaranteed"),
+        pytest.param(58, Budget(review_one_in=20), True, id="review is extrapolated"),
+        pytest.param(20, Budget(commissioning=True), False, id="people look at the band"),
+    ],
+)
+def test_few_parts_leave_review_high_and_that_is_said(parts: int, budget: Budget, *, told: bool) -> None:
+    sources = [Source(origin=str(n), pixels_sha256=f"{n // 2:064x}") for n in range(2 * parts)]
+    found = few_told(sources, budget)
+    assert bool(found) is told
+    assert not told or f"from {parts} parts review is an extrapolation that lies high" in found[0]
+
+
 def test_few_parts_are_refused(good: Sequence[GoodImage], graphs: Path, wanted: LearnSettings) -> None:
     with pytest.raises(ImagesRefused, match="7 good images of 7 parts; drawn needs at least 8"):
         learn(good[:7], settings=wanted, graphs=graphs)
@@ -104,7 +124,7 @@ def test_few_parts_are_refused(good: Sequence[GoodImage], graphs: Path, wanted: 
     [
         pytest.param({"backbone": "resnet18"}, "--backbone resnet18: drawn is built for", id="backbone"),
         pytest.param({"layers": ("blocks.1",)}, "--layers blocks.1: drawn looks at", id="layers"),
-        pytest.param({"auto": ("contrast",)}, "--contrast auto: drawn has", id="auto"),
+        pytest.param({"auto": ("contrast",)}, "to choose contrast: drawn has", id="auto"),
     ],
 )
 def test_what_it_cannot_do_is_refused(wanted: LearnSettings, given: dict[str, object], named: str) -> None:

@@ -13,7 +13,8 @@ from partgate_engines.anomaly._export import scored_patches
 from partgate_engines.anomaly._patch_graph import PatchGraph
 
 BANK_SHARE, HEAD_SHARE = 0.02, 0.01
-"""Of the patches, the worst, over which the bank's and the head's part of the score are means."""
+"""Of the patches, the worst, over which the bank's and the head's part of the score are means; in tiles the
+head's is its worst patch alone (docs/decisions/0028)."""
 
 USUAL = 10.0
 """What the bank says of the worst patches of a good part that it does not hold."""
@@ -98,11 +99,11 @@ class DrawnGraph(PatchGraph):
     Both parts are means over their own worst patches; the map is the sum of both at every patch.
     """
 
-    def __init__(self, model: PatchcoreModel, *, size_px: int, grid: Grid) -> None:
+    def __init__(self, model: PatchcoreModel, *, size_px: int, grid: Grid, tiled: bool) -> None:
         """Prepare for one input size; scale, scaling and head come when they are known."""
         super().__init__(model, size_px=size_px, worst=scored_patches(BANK_SHARE, grid), contrast="local")
         self.backbone = Backbone(model)
-        self._head_worst = scored_patches(HEAD_SHARE, grid)
+        self._head_worst = 1 if tiled else scored_patches(HEAD_SHARE, grid)
         self._scale = self._weight = 1.0
         self._scaling: nn.Module = nn.Identity()
         self._head: nn.Module = nn.Identity()
