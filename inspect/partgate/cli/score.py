@@ -179,7 +179,7 @@ def _write_map(target: Path, image: Any, result: "AnomalyResult", recipe: Recipe
 
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        cv2.imwrite(str(target), map_picture(image, result.anomaly_map, recipe))
+        cv2.imwrite(str(target), map_picture(image, result.anomaly_map, recipe, map_box=result.box))
     except (OSError, cv2.error) as error:
         raise CannotWrite(f"{target.absolute()}: the anomaly map cannot be written ({error})") from error
 

@@ -27,6 +27,9 @@ class JudgedFrame:
     anomaly_map: NDArray[np.float32] | None = None
     """(GH, GW) float32; None where nobody is to look at it."""
 
+    map_box: tuple[int, int, int, int] | None = None
+    """(left, top, right, bottom): the pixels that the map covers; None if there is no map."""
+
 
 def judge_frames(judge: Judge | None, frames: Sequence[Frame]) -> tuple[tuple[JudgedFrame, ...], Decision]:
     """Judge every frame of a part and decide on the part by its worst frame.
@@ -73,8 +76,9 @@ def with_maps(
 ) -> tuple[JudgedFrame, ...]:
     """Return the frames of a part that the model flagged with their anomaly maps; others as they are.
 
-    Called once the verdict has left: maps are for people, and cost as much time as the score again. An
-    UNDECIDED part gets none: a station that is late would be late for the next part as well.
+    Called once the verdict has left: maps are for people, and cost a third of the score's time again, or all
+    of it where the runtime has not kept what the score was made of. An UNDECIDED part gets none: a station
+    that is late would be late for the next part as well.
 
     Raises:
         DeviceFailed: the runtime's device cannot be trusted any more.
@@ -94,7 +98,9 @@ def _with_map(judge: Judge, judged: JudgedFrame) -> JudgedFrame:
     except PartgateError as error:
         log.warning("no anomaly map", camera=judged.frame.camera_id, error=str(error))
         return judged
-    return replace(judged, anomaly_map=result.anomaly_map)
+    height_px, width_px = judged.frame.image.shape[:2]
+    box = result.box or (0, 0, width_px, height_px)
+    return replace(judged, anomaly_map=result.anomaly_map, map_box=box)
 
 
 def _regions(judge: Judge, frame: Frame) -> tuple[Region, ...]:

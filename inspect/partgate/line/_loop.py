@@ -297,4 +297,5 @@ def _recorded(judged: JudgedFrame) -> RecordedFrame:
         image=frame.image,
         score=judged.score,
         anomaly_map=judged.anomaly_map,
+        map_box=judged.map_box,
     )

@@ -38,7 +38,7 @@ class Migrations:
     head: int
 
 
-PACKAGED = Migrations(location="partgate.records:migrations", head=3)
+PACKAGED = Migrations(location="partgate.records:migrations", head=4)
 
 
 def prepare(home: Home, migrations: Migrations = PACKAGED) -> None:

@@ -49,6 +49,8 @@ class RecordedFrame:
     camera_timestamp_ns: int | None = None
     score: float | None = None
     anomaly_map: npt.NDArray[np.float32] | None = None
+    map_box: tuple[int, int, int, int] | None = None
+    """(left, top, right, bottom): the pixels that the map covers; None where it is not known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -210,4 +212,5 @@ def _frame_row(part_id: uuid.UUID, frame: RecordedFrame, stored: StoredFrame) ->
         "image_state": stored.state,
         "image_sha256": stored.image_sha256,
         "map_sha256": stored.map_sha256,
+        "map_box": None if stored.map_sha256 is None or frame.map_box is None else list(frame.map_box),
     }

@@ -103,6 +103,7 @@ def _frame_fields(frame: RecordedFrame, place: Place | None) -> dict[str, Any]:
         "score": frame.score,
         "shape": frame.image.shape,
         "map_shape": None if place is None else place.map_shape,
+        "map_box": frame.map_box,
         "slot": None if place is None else place.slot,
     }
 
@@ -144,4 +145,5 @@ def _frame(fields: Mapping[str, Any], memory: FrameMemoryReader | None) -> Recor
         camera_timestamp_ns=fields["camera_timestamp_ns"],
         score=fields["score"],
         anomaly_map=anomaly_map,
+        map_box=None if fields["map_box"] is None else tuple(fields["map_box"]),
     )

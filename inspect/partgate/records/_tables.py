@@ -262,6 +262,9 @@ class Frame(Base, table=True):
     image_sha256: str | None = None
     map_sha256: str | None = None
     """The anomaly map's file in the image store, None where nothing was scored or kept."""
+    map_box: list[int] | None = Field(default=None, sa_column=Column(JSON(none_as_null=True), nullable=True))
+    """Left, top, right and bottom of the pixels that the map covers; None where nobody noted it: before
+    schema 4 the box around what the recipe inspects, which is wrong for parts that were aligned."""
 
 
 class OrphanFrame(Base, table=True):

@@ -2,8 +2,8 @@
 
 from partgate.review._app import create_app
 from partgate.review._errors import CannotListen, PasswordRefused, SiteBusy
-from partgate.review._overlay import Placement, inspected_box, overlay
-from partgate.review._part_page import Limits
+from partgate.review._overlay import Placement, overlay
+from partgate.review._recipe_content import Limits, inspected_box, noted_box
 from partgate.review._serve import serve
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "SiteBusy",
     "create_app",
     "inspected_box",
+    "noted_box",
     "overlay",
     "serve",
 ]

@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-from partgate.review._part_page import Limits
+from partgate.review._recipe_content import Limits
 
 WIDTH = 300.0
 LABEL_WIDTH = 64.0

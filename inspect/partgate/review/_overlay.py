@@ -1,14 +1,11 @@
 """The anomaly map as a coloured, mostly transparent picture to lie over its frame."""
 
-import math
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from partgate.review._part_page import Limits, is_finite
+from partgate.review._recipe_content import Box, Limits
 
 LONGEST_PX = 960
 STRONGEST = 225
@@ -18,16 +15,6 @@ TONES = (0.4, 0.9)
 BRIGHTEST_SHARE = 3.0
 """The colour ends here, counted from the review threshold in distances to the reject threshold."""
 OUTLINE_BGRA = (255, 255, 255, 255)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Box:
-    """A rectangle in a frame, in pixels; the upper left corner and the size."""
-
-    x: float
-    y: float
-    width: float
-    height: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,37 +103,3 @@ def _no_finer(anomaly_map: NDArray[np.float32], shape: tuple[int, int]) -> NDArr
 def _span(limits: Limits) -> float:
     """Return the distance from review to reject; never so small that the colour would be a step."""
     return max(limits.reject - limits.review, 0.2 * abs(limits.review), 1e-6)
-
-
-def inspected_box(content: Mapping[str, Any] | None, camera_id: str, *, width_px: int, height_px: int) -> Box:
-    """Return what of a camera's frame a stored recipe judges: the box around its inspect regions.
-
-    Read leniently, like everything out of a stored recipe; the whole frame where nothing is said.
-    """
-    points = [
-        point
-        for region in _sequence((content or {}).get("regions"))
-        if isinstance(region, Mapping)
-        and region.get("use", "inspect") == "inspect"
-        and region.get("camera_id") in (None, camera_id)
-        for point in _sequence(region.get("polygon"))
-        if _is_point(point)
-    ]
-    if not points:
-        return Box(x=0, y=0, width=width_px, height=height_px)
-    # Outwards to whole pixels, as the graph's resize crops.
-    left, top = (max(0, math.floor(min(axis))) for axis in zip(*points, strict=True))
-    right, bottom = (math.ceil(max(axis)) for axis in zip(*points, strict=True))
-    return Box(x=left, y=top, width=min(right, width_px) - left, height=min(bottom, height_px) - top)
-
-
-def _sequence(value: object) -> Sequence[Any]:
-    return value if isinstance(value, list | tuple) else ()
-
-
-def _is_point(point: object) -> bool:
-    return (
-        isinstance(point, list | tuple)
-        and len(point) == 2  # noqa: PLR2004 - x and y
-        and all(is_finite(number) for number in point)
-    )

@@ -1,26 +1,18 @@
 """Everything the page of one part shows, read in one go."""
 
-import math
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, TypeGuard
+from typing import Any
 
 from sqlalchemy import Select, select
 from sqlmodel import Session, col
 
 from partgate.records import Frame, ImageState, Part, Recipe, Station
 from partgate.review._queue import ReviewLine, reviews_of
+from partgate.review._recipe_content import Limits, limits_in
 from partgate.review._rows import row, rows, text_of
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
-    """The two thresholds of the recipe that judged a part."""
-
-    review: float
-    reject: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +29,7 @@ class FrameView:
     image_state: str
     image_sha256: str | None
     map_sha256: str | None
+    map_box: Sequence[int] | None
 
     @property
     def kept(self) -> bool:
@@ -64,6 +57,8 @@ class PartView:
     signal_state: str | None
     recipe_version: int | None
     limits: Limits | None
+    content: Mapping[str, Any] | None
+    """Of that recipe, as it is stored."""
     frames: tuple[FrameView, ...] = ()
     reviews: tuple[ReviewLine, ...] = ()
 
@@ -101,6 +96,7 @@ def part_view(session: Session, part_id: uuid.UUID) -> PartView | None:
     return PartView(
         **values,
         limits=limits_in(content),
+        content=content,
         frames=frames_of(session, part_id),
         reviews=tuple(reviews_of(session, [part_id])),
     )
@@ -120,27 +116,9 @@ def frames_of(session: Session, part_id: uuid.UUID) -> tuple[FrameView, ...]:
             text_of(Frame.image_state),
             col(Frame.image_sha256),
             col(Frame.map_sha256),
+            col(Frame.map_box),
         )
         .where(col(Frame.part_id) == part_id)
         .order_by(col(Frame.id))
     )
     return tuple(FrameView(**frame) for frame in rows(session, query))
-
-
-def limits_in(content: Mapping[str, Any] | None) -> Limits | None:
-    """Return the thresholds in a stored recipe, None where they cannot be read.
-
-    Read leniently: a recipe of a later version may hold keys that this one does not know.
-    """
-    thresholds = (content or {}).get("thresholds")
-    if not isinstance(thresholds, Mapping):
-        return None
-    review, reject = (thresholds.get(name) for name in ("review", "reject"))
-    if not (is_finite(review) and is_finite(reject)):
-        return None
-    return Limits(review=review, reject=reject)
-
-
-def is_finite(value: object) -> TypeGuard[float]:
-    """Return whether a value out of JSON is a finite number."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

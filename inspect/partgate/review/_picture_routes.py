@@ -4,7 +4,7 @@ No session of the database is open while a picture is read and encoded.
 """
 
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,8 +15,8 @@ from sqlmodel import Session, col
 from starlette.responses import Response
 
 from partgate.records import Frame, Part, Recipe, StoreError
-from partgate.review._overlay import Placement, inspected_box
-from partgate.review._part_page import limits_in
+from partgate.review._overlay import Placement
+from partgate.review._recipe_content import inspected_box, limits_in, noted_box
 from partgate.review._rows import row
 from partgate.review._site import Site, SiteDep, login_of
 
@@ -57,6 +57,7 @@ class _FrameRow:
     width_px: int
     image_sha256: str | None
     map_sha256: str | None
+    map_box: Sequence[int] | None
     content: Mapping[str, Any] | None
 
 
@@ -76,6 +77,7 @@ def _frame_row(session: Session, frame_id: uuid.UUID) -> _FrameRow | None:
             col(Frame.width_px),
             col(Frame.image_sha256),
             col(Frame.map_sha256),
+            col(Frame.map_box),
             col(Recipe.content).label("content"),
         )
         .join(Part, col(Part.id) == col(Frame.part_id))
@@ -88,7 +90,9 @@ def _frame_row(session: Session, frame_id: uuid.UUID) -> _FrameRow | None:
 
 def _placement(known: _FrameRow) -> Placement:
     width_px, height_px = known.width_px, known.height_px
-    box = inspected_box(known.content, known.camera_id, width_px=width_px, height_px=height_px)
+    box = noted_box(known.map_box) or inspected_box(
+        known.content, known.camera_id, width_px=width_px, height_px=height_px
+    )
     return Placement(width_px=width_px, height_px=height_px, box=box, limits=limits_in(known.content))
 
 

@@ -8,7 +8,7 @@ from sqlmodel import Session
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
-from partgate.records import Finding
+from partgate.records import Finding, StoreError
 from partgate.review._decide import MAX_NOTE_LENGTH, Decision, Outcome, clean_note, decide
 from partgate.review._filter import Filter, PartQuery, QueueQuery
 from partgate.review._gauge import gauge
@@ -23,7 +23,9 @@ from partgate.review._queue import (
     products,
     queue_page,
 )
+from partgate.review._recipe_content import inspected_box, named_regions, noted_box
 from partgate.review._site import LoginDep, Site, SiteDep, form_of_this_login
+from partgate.review._worst_region import worst_region
 
 router = APIRouter()
 
@@ -127,6 +129,7 @@ def _show(
         position=query.frame,
         has_file=frame is not None and _has_file(site, frame),
         has_map=frame is not None and _has_map(site, frame),
+        worst_region=None if frame is None else _worst_region(site, part, frame),
         gauge=None if part.limits is None else gauge(part.score, part.limits),
         choice=query,
         note=note,
@@ -142,6 +145,19 @@ def _has_file(site: Site, frame: FrameView) -> bool:
 
 def _has_map(site: Site, frame: FrameView) -> bool:
     return _has_file(site, frame) and frame.map_sha256 is not None and site.images.has(frame.map_sha256)
+
+
+def _worst_region(site: Site, part: PartView, frame: FrameView) -> str | None:
+    named = [region for region in named_regions(part.content) if region.camera_id in {None, frame.camera_id}]
+    if not named or frame.map_sha256 is None:
+        return None
+    usual = inspected_box(part.content, frame.camera_id, width_px=frame.width_px, height_px=frame.height_px)
+    if (noted_box(frame.map_box) or usual) != usual:
+        return None  # the part was aligned: its regions are where they lie on the one that was taught
+    try:
+        return worst_region(site.images.get_map(frame.map_sha256), usual, named)
+    except StoreError:
+        return None
 
 
 def _frames_ahead(session: Session, part_id: uuid.UUID | None) -> list[FrameView]:

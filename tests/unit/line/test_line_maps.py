@@ -24,13 +24,14 @@ class Mapping(OneByOne):
     """A runtime that has a map for every frame and remembers what was asked."""
 
     fails: Callable[[], None] = lambda: None
+    box: tuple[int, int, int, int] | None = None
     asked: list[tuple[Region, ...]] = field(default_factory=list)
     name: str = "mapping"
 
     def judge(self, frame: NDArray[np.uint8], regions: tuple[Region, ...] = ()) -> AnomalyResult:
         self.fails()
         self.asked.append(regions)
-        return AnomalyResult(score=9.0, anomaly_map=MAP)
+        return AnomalyResult(score=9.0, anomaly_map=MAP, box=self.box)
 
     def close(self) -> None: ...
 
@@ -82,3 +83,9 @@ def test_a_device_that_fails_while_mapping_ends_the_station() -> None:
 
     with pytest.raises(DeviceFailed):
         with_maps(judge_with(Mapping(fails=fails)), [frame("top")], Verdict.REJECT)
+
+
+@pytest.mark.parametrize("box", [None, (1, 2, 7, 8)])
+def test_where_a_map_lies_goes_with_it(box: tuple[int, int, int, int] | None) -> None:
+    (found,) = with_maps(judge_with(Mapping(box=box)), [frame("top")], Verdict.REJECT)
+    assert found.map_box == (box or (0, 0, 8, 8))

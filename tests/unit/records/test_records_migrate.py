@@ -86,16 +86,29 @@ def test_the_migrations_make_the_constraints_exactly(used: Home, tmp_path: Path)
 
 
 def _definitions(path: Path) -> dict[str, list[str]]:
-    """Return every table's and index's lines, in no order: constraints are written in any.
+    """Return what every table and index is made of, in no order: constraints are written in any.
 
-    A table that was rebuilt has its name in quotes.
+    A table that was rebuilt has its name in quotes; a column that was added comes after the constraints.
     """
     rows = _query(path, "SELECT name, sql FROM sqlite_master WHERE type IN ('table', 'index')")
     return {
-        name: sorted(line.strip(" ,\t") for line in (sql or "").replace('"', "").split("\n"))
+        name: sorted(_clauses((sql or "").replace('"', "")))
         for name, sql in rows
         if "alembic_version" not in name
     }
+
+
+def _clauses(sql: str) -> list[str]:
+    """Return what comes before the outer brackets of a statement, and what is between its outer commas."""
+    before, _, inside = sql.rpartition(")")[0].partition("(")
+    clauses, depth = [before, ""], 0
+    for letter in inside:
+        depth += {"(": 1, ")": -1}.get(letter, 0)
+        if letter == "," and depth == 0:
+            clauses.append("")
+        else:
+            clauses[-1] += letter
+    return [" ".join(clause.split()) for clause in clauses]
 
 
 def test_the_pragmas_of_a_database_in_use(used: Home) -> None:
@@ -216,6 +229,7 @@ def test_rows_of_schema_2_are_kept_and_say_nothing_of_signals(new_home: Home, tm
     assert found == [(1, "ACCEPT", None), (2, "ACCEPT", None)]
     joined = "SELECT count(*) FROM frame JOIN part ON part.id = part_id"
     assert _query(new_home.database_path, joined) == [(1,)]
+    assert _query(new_home.database_path, "SELECT map_box FROM frame") == [(None,)]
     assert _query(new_home.database_path, "PRAGMA foreign_key_check") == []
     with pytest.raises(sqlite.IntegrityError, match="a closed part is never changed"):
         _query(new_home.database_path, "UPDATE part SET signal_state = 'CONFIRMED'")

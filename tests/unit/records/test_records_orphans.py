@@ -123,6 +123,7 @@ def test_a_home_of_before_gets_the_table_and_keeps_its_rows(home: Home) -> None:
     connection = sqlite.connect(str(home.database_path), isolation_level=None)
     for statement in (
         "DROP TABLE orphan_frame",
+        "ALTER TABLE frame DROP COLUMN map_box",
         "PRAGMA user_version=1",
         "UPDATE alembic_version SET version_num = '0001'",
     ):

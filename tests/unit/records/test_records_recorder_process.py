@@ -45,7 +45,13 @@ def _recorder(database: Database, keep: Literal["all", "flagged"] = "all", **opt
 
 def _frame(image: np.ndarray, anomaly_map: np.ndarray | None = None) -> RecordedFrame:
     return RecordedFrame(
-        camera_id="top", frame_id=7, received_at=utc_now(), image=image, score=0.5, anomaly_map=anomaly_map
+        camera_id="top",
+        frame_id=7,
+        received_at=utc_now(),
+        image=image,
+        score=0.5,
+        anomaly_map=anomaly_map,
+        map_box=(1, 0, 4, 3),
     )
 
 
@@ -88,6 +94,7 @@ def test_parts_and_frames_are_recorded_as_they_were_given(home: Home, database: 
     kept, grey, dropped = of[flagged, 3], of[flagged, 1], of[good, 1]
     assert (kept.image_state, grey.image_state, dropped.image_state) == ("KEPT", "KEPT", ImageState.NOT_KEPT)
     assert (dropped.height_px, dropped.width_px) == (3, 4)
+    assert [one.map_box for one in (kept, grey, dropped)] == [[1, 0, 4, 3], None, None]
     images = ImageStore(home)
     np.testing.assert_array_equal(images.get(kept.image_sha256 or ""), COLOUR)
     np.testing.assert_array_equal(images.get_map(kept.map_sha256 or ""), MAP)

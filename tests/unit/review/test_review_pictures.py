@@ -1,5 +1,6 @@
 import hashlib
 import io
+import json
 import re
 import uuid
 from typing import Any
@@ -12,9 +13,10 @@ from sqlmodel import select
 
 from partgate.records import Frame, ImageState, SignalState
 from partgate.review._gauge import WIDTH, gauge
-from partgate.review._overlay import LONGEST_PX, Box, Placement, inspected_box, overlay
-from partgate.review._part_page import Limits, limits_in
+from partgate.review._overlay import LONGEST_PX, Placement, overlay
 from partgate.review._pictures import Pictures
+from partgate.review._recipe_content import Box, Limits, inspected_box, limits_in, named_regions
+from partgate.review._worst_region import worst_region
 
 LIMITS = Limits(review=20, reject=30)
 
@@ -186,6 +188,61 @@ def test_a_map_is_coloured_by_the_recipe_that_judged_its_part(reviewer: Any, lin
     assert pixels.shape == (48, 64, 4)
     assert pixels[18, 48, 3] > 150, "the defect is covered"
     assert pixels[40:, :20, 3].max() == 0, "good texture is clear"
+
+
+def test_a_map_lies_where_its_row_says(reviewer: Any, line: Any) -> None:
+    frame = _frame(line, line.part())
+    line.force("UPDATE frame SET map_box = '[32, 24, 64, 48]'")
+    pixels = _pixels(reviewer.get(f"/frames/{frame.id}/map.png").content)
+    assert pixels[:24].max() == 0
+    assert pixels[:, :32].max() == 0
+    assert pixels[33, 56, 3] > 150, "the defect is covered, in the quarter that the row names"
+
+
+REGIONS = [
+    {"use": "inspect", "name": "face", "polygon": [[0, 0], [64, 0], [64, 48], [0, 48]]},
+    {"use": "inspect", "name": "label", "polygon": [[36, 10], [60, 10], [60, 26], [36, 26]]},
+    {"use": "inspect", "name": "odd", "polygon": "nothing"},
+    {"use": "inspect", "polygon": [[36, 10], [60, 10], [60, 26]]},
+    {"use": "ignore", "polygon": [[0, 0], [8, 0], [8, 8]]},
+]
+FRAME = Box(x=0, y=0, width=64, height=48)
+
+
+@pytest.mark.parametrize(
+    ("row", "column", "name"),
+    [(2, 5, "label"), (6, 1, "face")],
+    ids=["in both, the smaller", "in one"],
+)
+def test_the_worst_place_is_in_the_smallest_region_that_holds_it(row: int, column: int, name: str) -> None:
+    values = np.ones((8, 8), np.float32)
+    values[0, 0] = np.nan
+    values[row, column] = 9
+    assert worst_region(values, FRAME, named_regions({"regions": REGIONS})) == name
+
+
+def test_a_place_within_a_cell_of_a_region_is_that_regions() -> None:
+    label = named_regions({"regions": REGIONS[1:2]})
+    values = np.ones((8, 8), np.float32)
+    values[2, 3] = 9  # its middle is at (28, 15), the label begins at 36
+    assert worst_region(values, FRAME, label) == "label"
+    values[7, 0] = 10
+    assert worst_region(values, FRAME, label) is None
+    assert worst_region(values, FRAME, ()) is None
+    assert worst_region(np.full((2, 2), np.nan, np.float32), FRAME, label) is None
+
+
+def test_a_part_page_names_the_region_unless_the_part_was_aligned(reviewer: Any, line: Any) -> None:
+    part = line.part()
+    said = "highest in</span> <b><bdi>label"
+    assert said not in reviewer.get(f"/parts/{part}").text
+    regions = json.dumps(REGIONS)
+    line.force(f"UPDATE recipe SET content = json_set(content, '$.regions', json('{regions}'))")
+    assert said in reviewer.get(f"/parts/{part}").text
+    line.force("UPDATE frame SET map_box = '[0, 0, 64, 48]'")
+    assert said in reviewer.get(f"/parts/{part}").text
+    line.force("UPDATE frame SET map_box = '[5, 0, 64, 48]'")
+    assert said not in reviewer.get(f"/parts/{part}").text
 
 
 def _placement(width_px: int = 64, height_px: int = 48, box: Box | None = None) -> Placement:
