@@ -9,6 +9,7 @@ _PROC = Path("/proc")
 _TICK_S = 1 / os.sysconf("SC_CLK_TCK")
 _USER, _SYSTEM = 11, 12  # of the fields of /proc/PID/stat after the command's name
 _PARENT = 1
+_CHILDREN = {"recorder": "recorder", "partgate_cameras": "camera"}  # by what their command lines have in them
 
 
 class Meter:
@@ -40,7 +41,7 @@ def _used_s() -> dict[str, float]:
             command = (path.parent / "cmdline").read_text()
         except OSError:  # it has ended
             continue
-        if int(fields[_PARENT]) == os.getpid():
-            what = "recorder" if "recorder" in command else "camera"
+        what = next((name for text, name in _CHILDREN.items() if text in command), None)
+        if what is not None and int(fields[_PARENT]) == os.getpid():
             used[what] = used.get(what, 0.0) + (int(fields[_USER]) + int(fields[_SYSTEM])) * _TICK_S
     return used
