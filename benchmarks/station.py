@@ -11,6 +11,7 @@ import statistics
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -129,23 +130,25 @@ def _latency(home: Home, config: StationConfig, *, rate: int, count: int) -> lis
 def _tail(title: str, rate: int, took: NDArray[np.float64]) -> Result:
     p50, p99, p99_9 = (float(np.quantile(took, q)) for q in (0.5, 0.99, 0.999))
     late = ", ".join(f"{np.mean(took > limit):.2%} over {limit} ms" for limit in DEADLINES_MS)
-    return result(
-        f"{title}, trigger to verdict, p99.9 against p50",
+    behind = _falls_behind(rate, took)
+    found = result(
+        f"{title}, trigger to verdict, p99.9 against p50{', DID NOT KEEP UP' if behind else ''}",
         ours=p99_9,
         other=p50,
         ratio=p99_9 / p50,
         n=len(took),
         bound=TAIL_BOUND,
         note=f"open loop, recorder busy; p50 {p50:.1f}, p99 {p99:.1f}, p99.9 {p99_9:.1f},"
-        f" max {took.max():.1f} ms; {late}{_fallen_behind(rate, took)}",
+        f" max {took.max():.1f} ms; {late}",
     )
+    return replace(found, passed=False) if behind else found
 
 
-def _fallen_behind(rate: int, took: NDArray[np.float64]) -> str:
-    """Say if parts came ever later: then the figures tell how long the run was, not how good the line is."""
+def _falls_behind(rate: int, took: NDArray[np.float64]) -> bool:
+    """Return whether parts came ever later: the figures then tell how long the run was, not of a line."""
     tenth = max(len(took) // 10, 1)
     later_ms = float(np.median(took[-tenth:]) - np.median(took[:tenth]))
-    return "; DID NOT KEEP UP: no figures of a line" if later_ms > 1500 / rate else ""
+    return later_ms > 1500 / rate
 
 
 def _stages(title: str, took: NDArray[np.float64], parts: Sequence[Mapping[str, float]]) -> Result:
