@@ -18,15 +18,11 @@ from partgate.records import (
     ImageState,
     ImageStore,
     Part,
-    RegistryError,
     Review,
-    activate,
-    active,
-    add_recipe,
-    audit,
 )
 from partgate.retraining._deferred import DeferredImages
 from partgate.retraining._images import PART_ORIGIN, good_images, snapshot_of
+from partgate.retraining._in_force import Change, put_into_force
 from partgate.retraining._scores import score_images
 from partgate.retraining._thresholds import Evidence
 from partgate_engines import Bundle
@@ -90,28 +86,13 @@ def change_regions(
     Raises:
         RegistryError: another recipe came into force meanwhile.
     """
-
-    def change(session: Session) -> int:
-        product = since.recipe.product
-        now = active(session, product)
-        if now is None or now.activation_id != since.activation_id:
-            raise RegistryError(
-                f"another recipe of '{product}' came into force meanwhile; look at it with"
-                f" `partgate recipe show {product}` and decide again"
-            )
-        recipe = now.recipe.model_copy(update={"regions": regions})
-        row = add_recipe(session, recipe=recipe, model_id=now.model_id, by=by, reason=reason)
-        before, after = (
-            {region.name: region.weight for region in each if region.name}
-            for each in (now.recipe.regions, regions)
-        )
-        audit.append(
-            session, who=by, what=CHANGED, subject=f"recipe:{row.key}", before=before, after=after, why=reason
-        )
-        activate(session, recipe_id=row.key, by=by, reason=reason)
-        return row.version
-
-    return database.write(change).result()
+    before, after = (
+        {region.name: region.weight for region in each if region.name}
+        for each in (since.recipe.regions, regions)
+    )
+    recipe = since.recipe.model_copy(update={"regions": regions})
+    change = Change(what=CHANGED, before=before, after=after, by=by, reason=reason)
+    return database.write(lambda session: put_into_force(session, recipe, change, since=since)).result()
 
 
 def rescored(

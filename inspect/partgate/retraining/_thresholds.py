@@ -10,16 +10,12 @@ from partgate.records import (
     Database,
     Finding,
     Part,
-    RegistryError,
     Review,
-    activate,
-    active,
-    add_recipe,
-    audit,
     read_recipe,
     recipes,
 )
 from partgate.retraining._hand_set import CHANGED
+from partgate.retraining._in_force import Change, put_into_force
 from partgate_engines import Calibration
 from partgate_engines.anomaly import Budget, worst_of_parts
 from partgate_station import ConfigError, Thresholds, Verdict
@@ -125,34 +121,15 @@ def change_thresholds(
             f"'{since.recipe.product}' has these thresholds already: review {thresholds.review:g},"
             f" reject {thresholds.reject:g}; nothing was changed"
         )
-    return database.write(
-        lambda session: _change(session, thresholds, since, by=by, reason=reason, budget=budget)
-    ).result()
-
-
-def _change(
-    session: Session, thresholds: Thresholds, since: Active, *, by: str, reason: str, budget: Budget | None
-) -> int:
-    product = since.recipe.product
-    now = active(session, product)
-    if now is None or now.activation_id != since.activation_id:
-        raise RegistryError(
-            f"another recipe of '{product}' came into force meanwhile; look at it with"
-            f" `partgate recipe show {product}` and decide again"
-        )
-    recipe = now.recipe.model_copy(update={"thresholds": thresholds})
-    row = add_recipe(session, recipe=recipe, model_id=now.model_id, by=by, reason=reason)
-    audit.append(
-        session,
-        who=by,
+    change = Change(
         what=CHANGED,
-        subject=f"recipe:{row.key}",
-        before=now.recipe.thresholds.model_dump(),
+        before=since.recipe.thresholds.model_dump(),
         after=thresholds.model_dump() | ({} if budget is None else {"budget": asdict(budget)}),
-        why=reason,
+        by=by,
+        reason=reason,
     )
-    activate(session, recipe_id=row.key, by=by, reason=reason)
-    return row.version
+    recipe = since.recipe.model_copy(update={"thresholds": thresholds})
+    return database.write(lambda session: put_into_force(session, recipe, change, since=since)).result()
 
 
 def _held_out(calibration: Calibration) -> tuple[float, ...]:
