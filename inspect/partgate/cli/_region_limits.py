@@ -48,7 +48,7 @@ def change_region(
 
     Raises:
         ConfigError: it cannot be changed so; says why.
-        MissingInput: the product has no recipe in force.
+        StoreError: the product has no active model.
     """
     from partgate.records import Database, Home, Keys
     from partgate.retraining import active_model, change_regions, sensitivity_for, with_sensitivity

@@ -22,6 +22,19 @@ from partgate.cli._recipe_text import (
 from partgate.cli._region_limits import change_region, check_region_options
 from partgate.cli._region_text import region_json, region_lines, region_text
 from partgate.cli._score_picture import score_picture
+from partgate.cli._threshold_options import (
+    By,
+    Commissioning,
+    Confidence,
+    DryRun,
+    FalseRejects,
+    FalseReviews,
+    Reason,
+    RegionName,
+    Reject,
+    Review,
+    Sensitivity,
+)
 from partgate_station import CannotWrite, ConfigError, MissingInput, Thresholds
 
 if TYPE_CHECKING:
@@ -87,42 +100,17 @@ def show(
 @recipe.command()
 def threshold(
     product: ProductArgument,
-    review: Annotated[float | None, typer.Option(help="A part at or above it is reviewed.")] = None,
-    reject: Annotated[float | None, typer.Option(help="A part at or above it is rejected.")] = None,
-    false_rejects: Annotated[
-        str | None,
-        typer.Option(metavar="1/N", help="Set both for this share of good parts rejected, such as 1/500."),
-    ] = None,
-    false_reviews: Annotated[
-        str | None,
-        typer.Option(
-            metavar="1/N",
-            help="With --false-rejects: the share that may be reviewed or rejected.",
-            show_default="ten times as many, at most 1/20",
-        ),
-    ] = None,
-    confidence: Annotated[
-        float, typer.Option(min=0.5, max=0.9999, help="How sure --false-rejects has to be.")
-    ] = 0.95,
-    commissioning: Annotated[
-        bool,
-        typer.Option(
-            "--commissioning",
-            help="A review band as wide as the evidence is thin; for --false-rejects, or 1/5000 and 1/100.",
-        ),
-    ] = False,
-    reason: Annotated[str, typer.Option(help="Why; kept with the version and in the audit trail.")] = "",
-    by: Annotated[str, typer.Option(metavar="NAME", help="Who decided, if it was not you.")] = "",
-    region: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME", help="Change the limit of this region alone, by --reject or --sensitivity."
-        ),
-    ] = None,
-    sensitivity: Annotated[
-        float | None, typer.Option(help="With --region: how many times what lies in it counts, 0.05 to 20.")
-    ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would change.")] = False,
+    review: Review = None,
+    reject: Reject = None,
+    false_rejects: FalseRejects = None,
+    false_reviews: FalseReviews = None,
+    confidence: Confidence = 0.95,
+    commissioning: Commissioning = False,
+    reason: Reason = "",
+    by: By = "",
+    region: RegionName = None,
+    sensitivity: Sensitivity = None,
+    dry_run: DryRun = False,
     home: HomeOption = DEFAULT_HOME,
     as_json: JsonFlag = False,
 ) -> None:
@@ -137,9 +125,7 @@ def threshold(
 
     Example: `partgate recipe threshold tile --reject 21.5 --reason "scratches of lot 7"`
     """
-    from partgate.retraining import change_thresholds, effect_of
-
-    others = any((review, false_rejects, false_reviews, commissioning))
+    others = review is not None or any((false_rejects, false_reviews, commissioning))
     check_region_options(region, reject, sensitivity, others=others)
     if region is not None:
         why = None if dry_run else _reason(reason, None, dry_run=False)
@@ -153,21 +139,37 @@ def threshold(
     why = _reason(reason, budget, dry_run=dry_run)
     with _opened(home) as (opened, database):
         now = _in_force(opened, database, product)
-        calibration = now.calibration if budget is None else _again(product, now, budget)
-        new = calibration.thresholds if budget else _by_hand(now.active.recipe.thresholds, review, reject)
-        version = (
-            None
-            if dry_run
-            else change_thresholds(database, new, since=now.active, by=_who(by), reason=why, budget=budget)
+        calibration = None if budget is None else _again(product, now, budget)
+        new = (
+            calibration.thresholds if calibration else _by_hand(now.active.recipe.thresholds, review, reject)
         )
+        version = (
+            None if dry_run else _put_into_force(database, new, now, by=_who(by), why=why, budget=budget)
+        )
+    _tell_change(now, new, version, calibration, as_json=as_json)
+
+
+def _put_into_force(
+    database: "Database", new: Thresholds, now: InForce, *, by: str, why: str, budget: "Budget | None"
+) -> int:
+    from partgate.retraining import change_thresholds
+
+    return change_thresholds(database, new, since=now.active, by=by, reason=why, budget=budget)
+
+
+def _tell_change(
+    now: InForce, new: Thresholds, version: int | None, calibration: "Calibration | None", *, as_json: bool
+) -> None:
+    """Say what known parts get before and after, and what is doubtful of a calibration."""
+    from partgate.retraining import effect_of
+
     before, after = (effect_of(at, now.evidence) for at in (now.active.recipe.thresholds, new))
-    told = calibration if budget else None
     _tell(
-        change_json(now.active, new, before, after, version, told),
-        change_text(now.active, new, before, after, version, told),
+        change_json(now.active, new, before, after, version, calibration),
+        change_text(now.active, new, before, after, version, calibration),
         as_json=as_json,
     )
-    for warning in () if told is None or as_json else told.warnings:
+    for warning in () if calibration is None or as_json else calibration.warnings:
         err.print(f"Warning: {warning}", markup=False)
 
 
