@@ -71,8 +71,8 @@ Choose = Annotated[
         help=(
             "Choose what you do not give of --tile-px, --layers and --contrast: defects of a few pixels to a"
             " tenth of the frame are drawn on some of the good images, and what finds them best is taken, the"
-            " cheapest unless another is clearly better. Takes a minute or two, and the first time in a home"
-            " some more to export graphs."
+            " cheapest unless another is clearly better. Takes minutes where frames are judged in tiles, and"
+            " the first time in a home some more to export graphs."
         ),
     ),
 ]
