@@ -6,13 +6,13 @@ learned from; all defective ones, of which a quick run takes every fourth). Both
 do not depend on the machine; the seconds to learn do.
 """
 
-import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
+from benchmarks._apart import apart
 from benchmarks._result import Bound, Result, result
 from benchmarks.magnetic_tiles import Outcome, Split, anomalibs, auroc, ours, parts_split
 from partgate_cameras import draw_part
@@ -32,7 +32,6 @@ NOT_LOWER = Bound(value=-0.005)
 
 def run(*, rounds: int, folder: Path) -> list[Result]:
     """Learn and score on both sides, set by set and count by count."""
-    os.environ["TQDM_DISABLE"] = "1"  # anomalib's bars, two thousand steps for every bank
     quick = rounds < IN_EARNEST
     sets: dict[str, Split] = {name: _texture(name, folder) for name in TEXTURES}
     if (TILES / "good").is_dir():
@@ -46,7 +45,7 @@ def _curve(name: str, whole: Split, counts: Sequence[int]) -> Iterator[Result]:
         parts = Split(learn=whole.learn[:count], good=whole.good, defective=whole.defective)
         settings = LearnSettings(keep_outliers=True, bank_rows=min(ROWS, count * PATCHES))
         mine, _ = ours(parts, settings)
-        theirs = anomalibs(parts, settings)
+        theirs = apart(anomalibs, parts, settings)
         (own, other), tested = (_auroc(one) for one in (mine, theirs)), _tested(parts)
         yield result(
             f"AUROC, {name}, {count} good",
