@@ -1,9 +1,11 @@
 """Where a part's time goes between its trigger and its verdict: stages that add up to the latency.
 
-The line is left as it is; what its loop calls is watched, in the loop's own thread. `durable` is what the
-loop still waits for the trigger after judging: nothing, as long as the journal is quicker than the model.
+The line is left as it is; what its two threads call is watched, in those threads. `waited` is how long a part
+with its frames stood behind the one before; `durable` is what the loop still waits for the trigger after
+judging: nothing, as long as the journal is quicker than the model.
 """
 
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -11,27 +13,34 @@ from typing import Any
 from unittest import mock
 
 from partgate.line import _loop as loop
+from partgate.line._in_work import PartsInWork, TakenPart
 from partgate.line._outputs import NoOutput
+from partgate.line._part import Trigger
+from partgate.line._taking import Taking
 from partgate.records import RecorderProcess
 
-STAGES = ("trigger", "opened", "frame", "judged", "durable", "signalled")
+STAGES = ("trigger", "opened", "frame", "waited", "judged", "durable", "signalled")
 
 
 class LineWatch:
-    """Milliseconds by stage, one list per part."""
+    """Milliseconds by stage, one mapping per part."""
 
     def __init__(self) -> None:
         self.parts: list[dict[str, float]] = []
-        self._last_s = 0.0
+        self._by_trigger: dict[int, dict[str, float]] = {}
+        self._last_s: dict[int, float] = {}
+        self._thread = threading.local()  # which part each of the line's threads has in hand
 
     @contextmanager
     def watching(self) -> Iterator["LineWatch"]:
         """Watch every line of this process until the block ends."""
         with ExitStack() as stack:
             for owner, name, before, after in (
-                (loop.Line, "_take", "trigger", None),
+                (Taking, "_take", "trigger", None),
                 (RecorderProcess, "open_part", None, "opened"),
-                (loop, "judge_frames", "frame", "judged"),
+                (PartsInWork, "put", "frame", None),
+                (loop.Line, "_judge_part", "waited", None),
+                (loop, "judge_frames", None, "judged"),
                 (loop, "_once_durable", None, "durable"),
                 (NoOutput, "signal", None, "signalled"),
             ):
@@ -41,9 +50,8 @@ class LineWatch:
 
     def _watched(self, call: Callable[..., Any], before: str | None, after: str | None) -> Callable[..., Any]:
         def watched(*arguments: Any, **named: Any) -> Any:
-            if before == "trigger":
-                self.parts.append({})
-                self._last_s = arguments[1].monotonic_s
+            for given in arguments[1:2]:
+                self._take_in_hand(given)
             self._note(before)
             answer = call(*arguments, **named)
             self._note(after)
@@ -51,8 +59,17 @@ class LineWatch:
 
         return watched
 
+    def _take_in_hand(self, given: object) -> None:
+        if isinstance(given, Trigger):
+            self._thread.number = given.trigger_id
+            self._last_s[given.trigger_id] = given.monotonic_s
+            self._by_trigger[given.trigger_id] = {}
+            self.parts.append(self._by_trigger[given.trigger_id])
+        elif isinstance(given, TakenPart):
+            self._thread.number = given.trigger.trigger_id
+
     def _note(self, stage: str | None) -> None:
         if stage is not None:
-            now_s = time.monotonic()
-            self.parts[-1][stage] = 1000 * (now_s - self._last_s)
-            self._last_s = now_s
+            number, now_s = self._thread.number, time.monotonic()
+            self._by_trigger[number][stage] = 1000 * (now_s - self._last_s[number])
+            self._last_s[number] = now_s

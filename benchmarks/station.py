@@ -1,7 +1,9 @@
 """The station, recorder on and every image kept: its throughput against the bare runtime, and its latency.
 
-Throughput is closed loop, on the same frames. Latency is open loop: parts come at a fixed rate whether or not
-the last one is done, and each counts from the moment it was due, so that a station that is too slow shows it.
+Throughput is closed loop, on the same frames: while a part is judged the next one stands behind it, as on a
+line that is as fast as its station, and as the bare runtime has its next file. Latency is open loop: parts
+come at a fixed rate whether or not the last one is done, and each counts from the moment it was due, so that
+a station that is too slow shows it.
 Both with all cores for everything, and with some set aside for judging, which the bare runtime has as well.
 """
 
@@ -45,6 +47,7 @@ DEADLINES_MS = (20, 30, 60)
 TAIL_BOUND = Bound(relation="<=", value=3)
 STAGES_BOUND = Bound(value=0.98)
 WARM_UP_PARTS = 50
+WAITING_PARTS = 1
 
 
 def run(*, rounds: int, folder: Path, parts: int | None = None) -> list[Result]:
@@ -187,7 +190,7 @@ def _prepared(folder: Path) -> tuple[Home, StationConfig]:
     for number, pixels in enumerate(parts(FRAMES)):
         cv2.imwrite(str(frames / f"{number:04}.bmp"), pixels)
     camera = FolderCamera(kind="folder", camera_id="top", folder=frames)
-    trigger = ContinuousTrigger(kind="continuous")
+    trigger = ContinuousTrigger(kind="continuous", waiting_parts=WAITING_PARTS)
     return home, StationConfig(station_id="bench", product=PRODUCT, trigger=trigger, cameras=(camera,))
 
 

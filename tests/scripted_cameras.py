@@ -42,6 +42,7 @@ PATIENCE = Patience(
     open_s=30,
     hang_s=0.3,
     turn_s=0.1,
+    doubt_turns=300,
     silent_turns=300,
     retry_every_s=0.05,
     pace=Pace(first_s=0.05, longest_s=0.2, quick=5),

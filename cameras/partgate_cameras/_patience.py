@@ -19,7 +19,11 @@ class Patience:
     """Beyond a grab's own time; then the process hangs and is killed."""
 
     turn_s: float = 0.25
-    """Between two looks at a process that says nothing, and between two beats of it."""
+    """Between two looks at a process that says nothing; it beats twice as often."""
+
+    doubt_turns: int = 2
+    """So many looks in a row without a beat, and an idle process is doubted: the station is not ready until
+    the next beat. Nothing is killed for it, so that a loaded machine costs no camera."""
 
     silent_turns: int = 8
     """So many looks in a row without a beat, and an idle process is killed. Counted, not timed: a
@@ -40,6 +44,16 @@ class Patience:
     until their process is a new one (harvesters issues 202 and 371)."""
 
     pace: Pace = field(default_factory=Pace)
+
+    @property
+    def beat_every_s(self) -> float:
+        """Between two beats of a process."""
+        return self.turn_s / 2
+
+    @property
+    def doubted_within_s(self) -> float:
+        """After its last beat at the longest, until an idle process is doubted."""
+        return self.turn_s * self.doubt_turns
 
     @property
     def lost_within_s(self) -> float:

@@ -22,7 +22,7 @@ _logger = logging.getLogger(__name__)
 
 # Reading a file of 64 Mpx takes seconds; a device that owes a frame for so long is not there.
 DEVICE_PATIENCE = Patience()
-FILE_PATIENCE = Patience(hang_s=5.0)
+FILE_PATIENCE = Patience(hang_s=5.0, doubt_turns=8)  # it is read ahead while nobody asks
 TRIES = 2
 STRAYS = 64
 
@@ -86,7 +86,7 @@ class ProcessCamera:
 
     @property
     def problem(self) -> str | None:
-        """Why there is no camera to ask at the moment; None if there is. For any thread."""
+        """Why there is no living camera to ask at the moment; None if there is. For any thread."""
         requests = self._requests
         return f"camera {self.camera_id}: not open" if requests is None else requests.problem
 
@@ -248,7 +248,7 @@ class ProcessCamera:
                 one_size=self._is_device,
                 retry_every_s=patience.retry_every_s if again else None,
                 retry_for_s=patience.retry_for_s,
-                beat_every_s=patience.turn_s,
+                beat_every_s=patience.beat_every_s,
                 log_level=_logger.getEffectiveLevel(),
                 parent_pid=os.getpid(),
             )

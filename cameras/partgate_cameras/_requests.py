@@ -55,6 +55,7 @@ class Requests:
         self._sender: Sender | None = None
         self._failure: PartgateError | None = None
         self._outage: Outage | None = None
+        self._doubt: str | None = None
         self._deadlines_s: dict[int, float] = {}  # by number of the request, of those in work
         self._answers: dict[int, Answer] = {}  # at most one: a late one is not kept
         self._waiting_for: int | None = None
@@ -68,9 +69,11 @@ class Requests:
 
     @property
     def problem(self) -> str | None:
-        """Why a request would not be taken now; None if it would."""
+        """Why a request would not be taken now, or hardly be answered; None if it would."""
         with self._changed:
-            return None if self._state == "ready" else str(self._away())
+            if self._state != "ready":
+                return str(self._away())
+            return None if self._doubt is None else f"{self._what}: {self._doubt}"
 
     def wait_opened(self, timeout_s: float) -> None:
         """Wait for the first process to have opened the camera.
@@ -133,7 +136,7 @@ class Requests:
     def opened(self, sender: Sender, *, exhausted: bool) -> None:
         """Let requests go to a process that has opened the camera."""
         with self._changed:
-            self._sender, self._state, self._outage = sender, "ready", None
+            self._sender, self._state, self._outage, self._doubt = sender, "ready", None, None
             self.exhausted = exhausted
             self._changed.notify_all()
 
@@ -172,6 +175,11 @@ class Requests:
     def idle(self) -> bool:
         """Whether no request is in work."""
         return not self._deadlines_s
+
+    def doubt(self, why: str | None) -> None:
+        """Note why the process, which is ready, may not live any more; None: it does. Requests are taken."""
+        with self._changed:
+            self._doubt = why
 
     def lost(self, why: str, *, attempt: int) -> bool:
         """Let nobody wait any longer; return whether a request was in work."""

@@ -66,7 +66,7 @@ class Watch:
         self._child, self._requests, self._ears = child, requests, ears
         self._what, self._patience = what, patience
         self._ring: RingReader | None = None
-        self._is_open = False
+        self._is_open = self._is_doubted = False
         self._heard_s = time.monotonic()
         self._silent = self._misses = 0
 
@@ -84,11 +84,20 @@ class Watch:
         wait_s = self._wait_s()
         received = self._child.receive(wait_s)
         self._silent = 0 if received else self._silent + (wait_s >= self._patience.turn_s)
+        self._look_at_silence()
         for message, ring in received:
             self._ring = ring or self._ring
             if (loss := self._take(message)) is not None:
                 return loss
         return self._overdue()
+
+    def _look_at_silence(self) -> None:
+        """Have an idle process that says nothing doubted, and one that speaks again trusted."""
+        doubted = self._silent >= self._patience.doubt_turns and self._requests.idle
+        if doubted != self._is_doubted:
+            self._is_doubted = doubted
+            silent_s = self._silent * self._patience.turn_s
+            self._requests.doubt(f"its process has been silent for {silent_s:.1f} s" if doubted else None)
 
     def _wait_s(self) -> float:
         """Return how long to wait for a message: not beyond the moment at which the process hangs.

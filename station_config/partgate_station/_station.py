@@ -157,6 +157,9 @@ class ContinuousTrigger(FileModel):
     """The next part as soon as the last one has its verdict."""
 
     kind: Literal["continuous"]
+    waiting_parts: int = Field(default=0, ge=0, le=16)
+    """Parts that stand behind the one that is judged, whose frames are taken meanwhile: more parts in an
+    hour, each with a longer way from its trigger to its verdict."""
 
 
 class CameraTrigger(FileModel):

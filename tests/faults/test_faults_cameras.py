@@ -5,7 +5,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -129,6 +129,25 @@ def test_f02_a_process_that_is_stopped_between_two_parts_is_noticed(tmp_path: Pa
             time.sleep(0.02)
         assert grab_when_back(camera).frame_id == 0
         assert pid_of(camera) != stopped
+
+
+def test_f02_a_process_that_says_nothing_for_a_moment_is_doubted_and_not_killed(tmp_path: Path) -> None:
+    """The station is not ready meanwhile, and a machine that is only loaded loses no camera."""
+    with opened(camera_in_process(tmp_path, {}, doubt_turns=2, silent_turns=10_000)) as camera:
+        stopped = pid_of(camera)
+        os.kill(stopped, signal.SIGSTOP)
+        wait_for(lambda: "has been silent for" in (camera.problem or ""))
+        os.kill(stopped, signal.SIGCONT)
+        wait_for(lambda: camera.problem is None)
+        assert grab_when_back(camera).frame_id == 0
+        assert (camera.restarts, pid_of(camera)) == (0, stopped)
+
+
+def wait_for(what: Callable[[], bool]) -> None:
+    give_up_s = time.monotonic() + 30
+    while not what() and time.monotonic() < give_up_s:
+        time.sleep(0.02)
+    assert what()
 
 
 def test_f03_a_camera_that_comes_back_during_open_and_hangs_there_is_not_waited_for(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from commands import partgate
+from partgate.line._stages import Stage
 from partgate.records import Balance, Database, Home, balance
 
 STATION = """\
@@ -109,7 +110,7 @@ def test_sigterm_while_parts_run_ends_in_time_with_every_part_recorded(tmp_path:
         stages = re.findall(r"^partgate_stage_seconds_sum\{.*\} (\S+)$", metrics, re.MULTILINE)
         latency = re.search(r"^partgate_trigger_to_verdict_seconds_sum\{.*\} (\S+)$", metrics, re.MULTILINE)
         assert latency is not None
-        assert len(stages) == 4
+        assert len(stages) == len(Stage)
         assert sum(map(float, stages)) >= float(latency[1])
         told_s = time.monotonic()
         manager.process.send_signal(signal.SIGTERM)

@@ -66,7 +66,7 @@ class CameraTriggers:
         self._strays: deque[StrayFrame] = deque(maxlen=PULLED)
 
     def on_idle(self, idle: Callable[[], None]) -> None:
-        """Have something done now and then while no part is there, in the line's thread."""
+        """Have something done now and then while no part is there, in the thread that waits."""
         self._idle = idle
 
     def wait(self, trigger_id: int, stop: threading.Event) -> Trigger | None:

@@ -41,6 +41,13 @@ class StationCores:
         """
         return contextlib.nullcontext() if self._split is None else on_cores(self._split.judging)
 
+    def others(self) -> AbstractContextManager[None]:
+        """Have the calling thread, and what it starts meanwhile, on the cores of everything else.
+
+        The context raises `ConfigError` if they have been taken away.
+        """
+        return contextlib.nullcontext() if self._split is None else on_cores(self._split.others)
+
     def verify(self) -> None:
         """Look where the kernel has this process's threads, and say so if one may run on both sides.
 

@@ -190,7 +190,7 @@ class DigitalInput:
         return self._debounce.bounces
 
     def on_idle(self, idle: Callable[[], None]) -> None:
-        """Have something done now and then while no part is there, in the line's thread."""
+        """Have something done now and then while no part is there, in the thread that waits."""
         self._idle = idle
 
     def wait(self, trigger_id: int, stop: threading.Event) -> Trigger | None:

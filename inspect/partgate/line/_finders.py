@@ -13,7 +13,7 @@ SHORTEST_GRAB_S = 0.001
 
 @runtime_checkable
 class FrameFinder(Protocol):
-    """Knows which of a camera's frames is a part's. Used by the line's thread."""
+    """Knows which of a camera's frames is a part's. Used by the thread that takes parts in."""
 
     camera_id: str
 

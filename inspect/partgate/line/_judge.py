@@ -41,7 +41,8 @@ class Judges(Protocol):
     def current(self) -> Judge | None:
         """Return the judge for the next part; None where no recipe is active. Never blocks.
 
-        The runtime of a judge that was replaced stays open until the next call.
+        The runtime of a judge that was replaced stays open until the next call, before which every part
+        that may need it must be done.
         """
         ...
 

@@ -1,9 +1,11 @@
-"""The loop: one part after the other, from trigger to reject signal.
+"""The loop: one part after the other, from its frames to its reject signal.
 
     trigger ──> row opened ──────────────────────────> row durable ─┐
         └─────> frames ──> judged ──> decided ──────────────────────┴─> signalled ──> row closed
+       (_taking.py)      (here)
 
-The row is committed while the frames are taken and judged; the verdict leaves when both are done.
+The row is committed while the frames are taken and judged; the verdict leaves when both are done. While a
+part is judged, another thread takes in the next one (docs/decisions/0029).
 Whatever goes wrong on the way makes the part UNDECIDED with its reason; nothing makes it vanish.
 """
 
@@ -11,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from contextlib import AbstractContextManager, nullcontext
 
 import structlog
 from structlog.contextvars import bound_contextvars
@@ -19,27 +22,27 @@ from partgate.line._confirmations import Confirmations, OnConfirmed
 from partgate.line._decide import JudgedFrame, camera_decision, judge_frames, with_maps
 from partgate.line._finders import FrameFinder, finder_of
 from partgate.line._image_health import ImageHealthWatch
-from partgate.line._judge import Judge, Judges
-from partgate.line._outages import Outages
+from partgate.line._in_work import TURN_S, TakenPart
+from partgate.line._judge import Judges
 from partgate.line._outputs import Output
-from partgate.line._part import Decision, Outcome, Reason, Trigger
-from partgate.line._stages import OnStage, Stage, StageClock
-from partgate.line._triggers import IdleSource, TriggerSource
+from partgate.line._part import Decision, Outcome, Reason
+from partgate.line._stages import OnStage, Stage
+from partgate.line._taking import Taking
+from partgate.line._triggers import TriggerSource
 from partgate.line._watch import GoldenWatch
-from partgate.records import ClosedPart, OpenPart, PartRecorder, RecordedFrame, new_id
-from partgate_cameras import Camera, CameraError, Frame, ImageError, StrayFrame
+from partgate.records import ClosedPart, PartRecorder, RecordedFrame, StoreError
+from partgate_cameras import Camera, StrayFrame
 from partgate_station import Verdict
 
 log = structlog.get_logger(__name__)
 
-DEADLINE_WITHOUT_RECIPE_MS = 5000
 SHORTEST_WAIT_FOR_ROW_S = 0.001
 
 
 class Line:
     """Takes parts from trigger to reject signal.
 
-    One thread, the one that calls `run`, owns cameras, judge and output.
+    The thread that calls `run` owns judge and output; one beside it owns triggers and cameras.
     """
 
     def __init__(
@@ -57,6 +60,7 @@ class Line:
         on_stage: OnStage = lambda stage, took_s: None,
         on_turn: Callable[[], None] = lambda: None,
         on_confirmed: OnConfirmed = lambda confirmation: None,
+        taking_kept: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
         """Assemble a line.
 
@@ -70,18 +74,25 @@ class Line:
             watch: asks golden frames between parts; None never does.
             image_health: measures every frame, and says while none may be decided on; None never does.
             on_stray: told of every frame that is given to no part; must not wait.
-            on_stage: told of every stage of every part.
+            on_stage: told of every stage of every part, in the thread that passes it.
             on_turn: called at the start, after every part and now and then while none is there: who is not
-                called any more knows that the loop stands still.
+                called any more knows that the loop, or what takes parts in for it, stands still.
             on_confirmed: told what became of each signal, by a thread of its own.
+            taking_kept: entered by the thread that takes parts in: where it is to run.
         """
-        self._cameras = tuple(finder_of(camera) for camera in cameras)
-        self._triggers, self._judges, self._on_stray = triggers, judges, on_stray
-        self._recorder, self._output, self._product, self._watch = recorder, output, product, watch
-        self._image_health = image_health
-        self._on_stage, self._on_turn = on_stage, on_turn
+        self._judges, self._output, self._watch = judges, output, watch
+        self._image_health, self._on_turn = image_health, on_turn
+        self._taking = Taking(
+            finders=tuple(finder_of(camera) for camera in cameras),
+            triggers=triggers,
+            judges=judges,
+            recorder=recorder,
+            product=product,
+            on_stray=on_stray,
+            on_stage=on_stage,
+            kept=taking_kept,
+        )
         self._confirmations = Confirmations(recorder.close_part, on_confirmed=on_confirmed)
-        self._outages = Outages()
 
     def run(
         self,
@@ -92,158 +103,122 @@ class Line:
     ) -> int:
         """Judge parts until `stop` is set, `parts` are done, or a folder camera has no more images.
 
-        What became of every signal is known when this returns.
+        What became of every signal is known when this returns. A line runs once.
 
         Returns:
             How many parts were judged.
         """
         try:
-            return self._run(stop, parts, on_outcome)
+            self._taking.start(stop, parts=parts)
+            return self._run(on_outcome)
         finally:
-            self._outages.finish()
+            self._taking.end()
+            for taken in self._taking.parts.left():
+                self._close_unjudged(taken)
             self._confirmations.finish()
 
-    def _run(self, stop: threading.Event, parts: int | None, on_outcome: Callable[[Outcome], None]) -> int:
-        if isinstance(self._triggers, IdleSource):
-            self._triggers.on_idle(self._between_parts)
-        first = self._recorder.next_trigger_id()
+    def _run(self, on_outcome: Callable[[Outcome], None]) -> int:
         done = 0
         self._on_turn()
-        while (parts is None or done < parts) and not self._exhausted():
-            trigger = self._triggers.wait(first + done, stop)
-            if trigger is None:
-                break
-            on_outcome(self._take(trigger))
+        while (taken := self._next()) is not None:
+            on_outcome(self._judge_part(taken))
             if self._watch is not None:
-                self._watch.part_done(trigger.trigger_id)
-            self._between_parts()
+                self._watch.part_done(taken.trigger.trigger_id)
+            self._taking.parts.done()
+            self._on_turn()
             done += 1
         if self._watch is not None:
             self._watch.check()  # of the last parts, too, it is known that the model was right
         return done
 
-    def _between_parts(self) -> None:
-        self._on_turn()
-        for camera in self._cameras:
-            camera.between_parts()
-            for stray in camera.take_strays():
-                log.warning("orphan frame", camera=stray.camera_id, frame=stray.frame_id, why=stray.why)
-                self._on_stray(stray)
+    def _next(self) -> TakenPart | None:
+        """Return the next part; None if there will be none."""
+        while not self._taking.parts.is_over:
+            if (taken := self._taking.parts.next(TURN_S)) is not None:
+                return taken
+            if self._taking.turned():
+                self._on_turn()
+        return None
 
-    def _exhausted(self) -> bool:
-        return any(camera.exhausted for camera in self._cameras)
+    def _judge_part(self, taken: TakenPart) -> Outcome:
+        trigger_id = taken.trigger.trigger_id
+        with bound_contextvars(trigger=trigger_id, part=str(taken.part.part_id)):
+            if self._watch is not None:
+                self._watch.take_up(taken.judge, trigger_id)
+            return self._work_on(taken)
 
-    def _take(self, trigger: Trigger) -> Outcome:
-        judge = self._judges.current()
-        if self._watch is not None:
-            self._watch.take_up(judge, trigger.trigger_id)
-        part = _opened(trigger, judge, self._product)
-        with bound_contextvars(trigger=part.trigger_id, part=str(part.part_id)):
-            return self._work_on(part, trigger, judge)
-
-    def _work_on(self, part: OpenPart, trigger: Trigger, judge: Judge | None) -> Outcome:
-        durable = self._recorder.open_part(part)
-        clock = StageClock(trigger.monotonic_s, self._on_stage)
-        deadline_ms = judge.recipe.deadline_ms if judge else DEADLINE_WITHOUT_RECIPE_MS
-        deadline_s = trigger.monotonic_s + deadline_ms / 1000
+    def _work_on(self, taken: TakenPart) -> Outcome:
         frames: tuple[JudgedFrame, ...] = ()
         try:
-            frames, decision = self._judged(judge, trigger, deadline_s, clock)
+            frames, decision = self._judged(taken)
         except Exception:
-            decision = Decision.undecided(Reason.STATION_FAULT, "the station failed with the part in work")
-            self._finish(_outcome(part, trigger, judge, decision), judge, frames, clock)
+            self._finish(_outcome(taken, _station_fault("with the part in work")), taken, frames)
             raise
         try:
-            decision = _once_durable(durable, decision, deadline_s)
+            decision = _once_durable(taken.durable, decision, taken.deadline_s)
         except Exception:
-            # No row, no verdict: the gate is told to stay shut, and there is nothing to close.
-            decision = Decision.undecided(Reason.NOT_RECORDED, "the part's row could not be written")
-            self._output.signal(_outcome(part, trigger, judge, decision))
+            self._signal_unrecorded(taken)
             raise
-        clock.passed(Stage.DURABLE)
-        outcome = _outcome(part, trigger, judge, _in_time(decision, deadline_s, deadline_ms))
-        return self._finish(outcome, judge, frames, clock)
+        taken.clock.passed(Stage.DURABLE)
+        decision = _in_time(decision, taken.deadline_s, taken.deadline_ms)
+        return self._finish(_outcome(taken, decision), taken, frames)
 
-    def _judged(
-        self, judge: Judge | None, trigger: Trigger, deadline_s: float, clock: StageClock
-    ) -> tuple[tuple[JudgedFrame, ...], Decision]:
-        if trigger.refused is None:
-            frames, error = self._frames(trigger, deadline_s)
-            clock.passed(Stage.FRAMES)
-            judged = self._judge(judge, trigger, frames, error)
-            clock.passed(Stage.JUDGED)
-            return judged
-        for camera in self._cameras:
-            camera.pass_over(trigger)
-        return (), Decision(verdict=Verdict.UNDECIDED, reason=trigger.refused)
+    def _signal_unrecorded(self, taken: TakenPart) -> None:
+        """No row, no verdict: the gate is told to stay shut, and there is nothing to close."""
+        decision = Decision.undecided(Reason.NOT_RECORDED, "the part's row could not be written")
+        self._output.signal(_outcome(taken, decision))
 
-    def _judge(
-        self,
-        judge: Judge | None,
-        trigger: Trigger,
-        frames: Sequence[Frame],
-        error: CameraError | ImageError | None,
-    ) -> tuple[tuple[JudgedFrame, ...], Decision]:
-        watch = self._image_health
-        unfit = None if watch is None else watch.observe(judge, frames, trigger.trigger_id)
+    def _close_unjudged(self, taken: TakenPart) -> None:
+        """Close a part that nobody will judge: the station has failed with one before it."""
+        frames = tuple(JudgedFrame(frame=frame) for frame in taken.frames)
+        decision = _station_fault("with a part before it in work")
+        try:
+            _once_durable(taken.durable, decision, taken.deadline_s)
+            self._finish(_outcome(taken, decision), taken, frames)
+        except StoreError as error:  # what has failed before it is raised
+            log.error("a part could not be closed", trigger=taken.trigger.trigger_id, error=str(error))
+
+    def _judged(self, taken: TakenPart) -> tuple[tuple[JudgedFrame, ...], Decision]:
+        taken.clock.passed(Stage.WAITED)
+        if taken.fault is not None:
+            raise taken.fault
+        if (refused := taken.trigger.refused) is not None:
+            return (), Decision(verdict=Verdict.UNDECIDED, reason=refused)
+        judged = self._judge(taken)
+        taken.clock.passed(Stage.JUDGED)
+        return judged
+
+    def _judge(self, taken: TakenPart) -> tuple[tuple[JudgedFrame, ...], Decision]:
+        watch, judge, frames = self._image_health, taken.judge, taken.frames
+        unfit = None if watch is None else watch.observe(judge, frames, taken.trigger.trigger_id)
         unjudged = tuple(JudgedFrame(frame=frame) for frame in frames)
-        if error is not None:
-            return unjudged, camera_decision(error)
+        if taken.error is not None:
+            return unjudged, camera_decision(taken.error)
         if self._watch is not None and (why := self._watch.why) is not None:
             return unjudged, Decision.undecided(Reason.MODEL_SUSPECT, why)
         if unfit is not None:
             return unjudged, Decision.undecided(Reason.IMAGE_HEALTH, unfit)
         return judge_frames(judge, frames)
 
-    def _frames(
-        self, trigger: Trigger, deadline_s: float
-    ) -> tuple[Sequence[Frame], CameraError | ImageError | None]:
-        """Return the part's frames, and the first camera's error.
-
-        Every camera is asked, also after one has failed: each trigger costs each its frame, or the next
-        part would get this one's from those that were not asked.
-        """
-        frames: list[Frame] = []
-        first: CameraError | ImageError | None = None
-        for camera in self._cameras:
-            try:
-                frames.append(camera.frame_for(trigger, deadline_s))
-            except (CameraError, ImageError) as error:
-                self._outages.missed(camera.camera_id, error)
-                first = first or error
-            else:
-                self._outages.arrived(camera.camera_id)
-        return frames, first
-
-    def _finish(
-        self, outcome: Outcome, judge: Judge | None, frames: Sequence[JudgedFrame], clock: StageClock
-    ) -> Outcome:
+    def _finish(self, outcome: Outcome, taken: TakenPart, frames: Sequence[JudgedFrame]) -> Outcome:
         signalled = self._output.signal(outcome)
-        clock.passed(Stage.SIGNALLED)
+        taken.clock.passed(Stage.SIGNALLED)
         try:
-            frames = with_maps(judge, frames, outcome.decision.verdict)
+            frames = with_maps(taken.judge, frames, outcome.decision.verdict)
         finally:
             self._confirmations.hand_over(_closed(outcome, frames), signalled)
         return outcome
 
 
-def _opened(trigger: Trigger, judge: Judge | None, product: str | None) -> OpenPart:
-    return OpenPart(
-        part_id=new_id(),
-        trigger_id=trigger.trigger_id,
-        triggered_at=trigger.triggered_at,
-        serial_number=trigger.serial_number,
-        product=product,
-        recipe_id=judge.recipe_id if judge else None,
-        model_id=judge.model_id if judge else None,
-        runtime=judge.runtime.name if judge else None,
-    )
+def _station_fault(when: str) -> Decision:
+    return Decision.undecided(Reason.STATION_FAULT, f"the station failed {when}")
 
 
-def _outcome(part: OpenPart, trigger: Trigger, judge: Judge | None, decision: Decision) -> Outcome:
+def _outcome(taken: TakenPart, decision: Decision) -> Outcome:
+    judge, trigger = taken.judge, taken.trigger
     return Outcome(
-        part_id=part.part_id,
-        trigger_id=part.trigger_id,
+        part_id=taken.part.part_id,
+        trigger_id=trigger.trigger_id,
         decision=decision,
         gate_open=judge is not None and judge.recipe.gate_opens(decision.verdict),
         latency_ms=(time.monotonic() - trigger.monotonic_s) * 1000,

@@ -17,7 +17,7 @@ class _Outage:
 
 
 class Outages:
-    """What the log says of parts without a frame, by camera. Used by the line's thread.
+    """What the log says of parts without a frame, by camera. Used by the thread that takes parts in.
 
     Every such part has its row and its reason; a line for each would be 180,000 an hour at 50 parts a second.
     """

@@ -11,6 +11,9 @@ class Stage(StrEnum):
     FRAMES = "frames"
     """From the trigger until its frames are there, or will not come."""
 
+    WAITED = "waited"
+    """Until the loop has time for it: 0 where no part before it is judged."""
+
     JUDGED = "judged"
     """Until the model has spoken and a decision is made."""
 
@@ -22,7 +25,7 @@ class Stage(StrEnum):
 
 
 OnStage = Callable[[Stage, float], None]
-"""Told of a stage and how long it took, in seconds; in the line's thread, and must not wait."""
+"""Told of a stage and how long it took, in seconds; in the thread that passed it, and must not wait."""
 
 
 class StageClock:

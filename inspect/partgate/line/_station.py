@@ -158,6 +158,7 @@ def _run_line(
             on_stage=supervision.staged,
             on_turn=supervision.turned,
             on_confirmed=supervision.confirmed,
+            taking_kept=cores.others,
         )
         stack.callback(supervision.stopping)
         supervision.watch(watched, stop)

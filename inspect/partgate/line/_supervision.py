@@ -37,7 +37,8 @@ log = structlog.get_logger(__name__)
 class Supervision:
     """Knows how a station is, from its start to its end.
 
-    `turned`, `done`, `staged` and `strayed` are the loop's; the rest may be called by any thread.
+    `turned` and `done` are the loop's, `staged` and `strayed` also those of the thread that takes parts in
+    for it; the rest may be called by any thread.
 
     Args:
         station_id: for the log.
@@ -98,7 +99,7 @@ class Supervision:
     ) -> None:
         self.close()
 
-    # What the loop says, in its thread.
+    # What the loop says.
 
     def turned(self) -> None:
         """Note that the loop turns; with its first turn a station may be ready."""

@@ -12,7 +12,7 @@ IDLE_EVERY_S = 0.5  # and not in the last half second before a part, which must 
 
 
 class TriggerSource(Protocol):
-    """Says when a part is in position."""
+    """Says when a part is in position. Used by the thread that takes parts in."""
 
     def wait(self, trigger_id: int, stop: threading.Event) -> Trigger | None:
         """Block until the next part is there; return None once `stop` is set."""
@@ -28,12 +28,27 @@ class IdleSource(TriggerSource, Protocol):
         ...
 
 
+@runtime_checkable
+class PacedSource(TriggerSource, Protocol):
+    """A source whose parts come when the station has time for them."""
+
+    parts_in_work: int
+    """How many may be in work at once: with one, the next part comes when the last one is done."""
+
+
 def _trigger_now(trigger_id: int) -> Trigger:
     return Trigger(trigger_id=trigger_id, triggered_at=datetime.now(UTC), monotonic_s=time.monotonic())
 
 
 class Continuous:
-    """The next part comes as soon as the last one has its verdict."""
+    """The next part comes as soon as the last one has its verdict, or so many parts stand behind it.
+
+    Args:
+        waiting_parts: in front of the cameras while one is judged.
+    """
+
+    def __init__(self, *, waiting_parts: int = 0) -> None:
+        self.parts_in_work = 1 + waiting_parts
 
     def wait(self, trigger_id: int, stop: threading.Event) -> Trigger | None:
         """Return at once, or None if the station is to stop."""
@@ -54,7 +69,7 @@ class Interval:
         self._idle: Callable[[], None] = lambda: None
 
     def on_idle(self, idle: Callable[[], None]) -> None:
-        """Have something done now and then while no part is there, in the line's thread."""
+        """Have something done now and then while no part is there, in that thread."""
         self._idle = idle
 
     def wait(self, trigger_id: int, stop: threading.Event) -> Trigger | None:

@@ -60,8 +60,8 @@ def trigger_source(config: StationConfig, cameras: Sequence[ProcessCamera]) -> T
     match config.trigger:
         case IntervalTrigger(period_s=period_s):
             return Interval(period_s=period_s)
-        case ContinuousTrigger():
-            return Continuous()
+        case ContinuousTrigger(waiting_parts=waiting_parts):
+            return Continuous(waiting_parts=waiting_parts)
         case CameraTrigger(camera_id=camera_id, delay_ms=delay_ms):
             camera = next(camera for camera in cameras if camera.camera_id == camera_id)
             return CameraTriggers(camera, delay_s=delay_ms / 1000)

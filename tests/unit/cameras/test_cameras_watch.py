@@ -108,6 +108,51 @@ def test_the_oldest_request_counts_and_an_idle_process_is_given_up_as_before() -
     assert "was silent for 2.0 s" in loss.why
 
 
+@dataclass
+class SometimesSilent:
+    """Opens its camera, then beats in some turns and not in others."""
+
+    beats: list[bool]
+    doubts: list[bool] = field(default_factory=list)
+    requests: Requests = field(default_factory=lambda: Requests("top"))
+    stop: threading.Event = field(default_factory=threading.Event)
+
+    def receive(self, timeout_s: float) -> Sequence[tuple[wire.Message, None]]:
+        self.doubts.append(self.requests.problem is not None)
+        if len(self.doubts) == 1:
+            return [(wire.Opened(exhausted=False), None)]
+        if len(self.doubts) - 1 > len(self.beats):
+            self.stop.set()
+            return []
+        return [(wire.Beat(), None)] if self.beats[len(self.doubts) - 2] else []
+
+    def send(self, message: wire.Message) -> None:
+        """Nobody reads."""
+
+
+def test_an_idle_process_is_doubted_while_it_is_silent_and_trusted_with_its_next_beat() -> None:
+    process: Any = SometimesSilent([True, False, True, False, False, False, True, True])
+    ears: Any = NoEars()
+    watch = Watch(process, process.requests, ears, what="camera top", patience=DEVICE_PATIENCE)
+    assert watch.until(process.stop).why == "told to close"
+    # What was to be seen before each turn: nobody is open before the first, two silent turns are doubted.
+    assert process.doubts == [True, *[False] * 5, True, True, False, False]
+
+
+def test_a_process_with_a_request_in_work_is_not_doubted() -> None:
+    process: Any = SometimesSilent([False] * 6)
+    process.requests._deadlines_s[1] = math.inf
+    ears: Any = NoEars()
+    Watch(process, process.requests, ears, what="camera top", patience=DEVICE_PATIENCE).until(process.stop)
+    assert process.doubts == [True, *[False] * 7]
+
+
+def test_a_device_that_hangs_while_nobody_asks_is_seen_within_a_second() -> None:
+    assert DEVICE_PATIENCE.doubted_within_s + LOOK_EVERY_S <= SEEN_WITHIN_S - FOR_THE_MACHINE_S
+    assert DEVICE_PATIENCE.doubted_within_s >= 4 * DEVICE_PATIENCE.beat_every_s, "several beats are missed"
+    assert FILE_PATIENCE.doubt_turns == FILE_PATIENCE.silent_turns  # reading ahead, it may hold Python's lock
+
+
 def test_the_loss_of_a_device_is_seen_within_a_second_of_the_missed_deadline() -> None:
     """Given up, then noticed by the thread that watches the station: the longest ways."""
     hangs_s = DEVICE_PATIENCE.lost_within_s + LOOK_EVERY_S
