@@ -7,8 +7,10 @@ both sides. Of speed they say the same as trained ones; of accuracy nothing.
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from benchmarks._arms import Work, arm
 from benchmarks._frames import good_parts
@@ -45,6 +47,7 @@ def learned_product(
     size_px: int = 256,
     images: int = LEARNED_FROM,
     seed: int = 0,
+    precision: Literal["f32", "int8"] = "f32",
 ) -> Learned:
     """Learn the virtual line's bricks; the graph is exported once per folder.
 
@@ -56,6 +59,7 @@ def learned_product(
         size_px=size_px,
         bank_rows=bank_rows,
         seed=seed,
+        precision=precision,
         weights=weights_of(backbone, folder),
     )
     with arm(_exporting_arm, settings=settings, folder=folder):
@@ -99,6 +103,18 @@ def with_rows(learned: Learned, rows: int) -> Learned:
     if rows < own:
         raise ValueError(f"{rows} rows; the bank has {own} already")
     picked = np.arange(rows) % own
-    moved = np.random.default_rng(0).normal(0, 1e-3, (rows, bank.rows.shape[1])).astype(np.float32)
+    moved = _moves((rows, bank.rows.shape[1]), learned.feature_step)
     moved[:own] = 0
-    return replace(learned, bank=replace(bank, rows=bank.rows[picked] + moved, origin=bank.origin[picked]))
+    found = bank.rows[picked] + moved
+    if learned.feature_step is not None:
+        most = np.float32(127 * learned.feature_step)
+        found = found.clip(-most, most)
+    return replace(learned, bank=replace(bank, rows=found, origin=bank.origin[picked]))
+
+
+def _moves(shape: tuple[int, int], step: float | None) -> NDArray[np.float32]:
+    """Return by what rows are moved: a little, by whole steps where features are multiples of one."""
+    random = np.random.default_rng(0)
+    if step is None:
+        return random.normal(0, 1e-3, shape).astype(np.float32)
+    return (random.integers(-1, 2, shape) * step).astype(np.float32)

@@ -9,6 +9,7 @@ from partgate_engines import Bundle, Runtime, fingerprint_of, open_runtime
 from partgate_station import PartgateError
 
 SAME, SAME_REDUCED = 1e-3, 5e-2
+SAME_INT8 = 0.15  # of a product that was learned in other numbers than the peer's
 
 
 def opened(bundle: Path, engines: str = "engines") -> tuple[Bundle, Runtime]:
@@ -58,4 +59,6 @@ def judging(bundle: Path, frames: Sequence[Pixels]) -> Work:
 
 def tolerance(precision: str) -> float:
     """Return by what share answers may differ from the peer's in float32."""
+    if precision == "int8":
+        return SAME_INT8
     return SAME if precision == "f32" else SAME_REDUCED

@@ -22,13 +22,13 @@ FREE = -1
 # end), no sequences, no strings, no randomness: the same frame must give the same score.
 OPERATORS = frozenset(
     """
-    Abs Add ArgMin AveragePool BatchNormalization Cast Clip Concat Constant ConstantOfShape Conv ConvTranspose
-    CumSum DepthToSpace Div Einsum Elu Equal Erf Exp Expand Flatten Floor Gather GatherElements Gelu Gemm
-    GlobalAveragePool GlobalMaxPool Greater GroupNormalization HardSigmoid HardSwish Identity
-    InstanceNormalization LayerNormalization LeakyRelu Less Log MatMul Max MaxPool Min Mish Mod Mul Neg Not
-    Pad Pow PRelu Range Reciprocal ReduceL2 ReduceMax ReduceMean ReduceMin ReduceSum Relu Reshape Resize Shape
-    Sigmoid Slice Softmax Softplus SpaceToDepth Split Sqrt Squeeze Sub Tanh Tile TopK Transpose
-    Unsqueeze Where
+    Abs Add ArgMin AveragePool BatchNormalization Cast Clip Concat Constant ConstantOfShape Conv
+    ConvTranspose CumSum DepthToSpace DequantizeLinear Div Einsum Elu Equal Erf Exp Expand Flatten Floor
+    Gather GatherElements Gelu Gemm GlobalAveragePool GlobalMaxPool Greater GroupNormalization HardSigmoid
+    HardSwish Identity InstanceNormalization LayerNormalization LeakyRelu Less Log MatMul Max MaxPool Min
+    Mish Mod Mul Neg Not Pad Pow PRelu QuantizeLinear Range Reciprocal ReduceL2 ReduceMax ReduceMean
+    ReduceMin ReduceSum Relu Reshape Resize Shape Sigmoid Slice Softmax Softplus SpaceToDepth Split Sqrt
+    Squeeze Sub Tanh Tile TopK Transpose Unsqueeze Where
     """.split()  # noqa: SIM905 - seventy words read better without quotes
 )
 

@@ -25,6 +25,10 @@ Contrast = Literal["global", "local"]
 """What the backbone sees: grey levels as they are, or each against what is around it."""
 
 
+GraphPrecision = Literal["f32", "int8"]
+"""What a graph's convolutions, and its comparison with the bank, are meant to be computed in."""
+
+
 class _Model(BaseModel):
     model_config = ConfigDict(
         frozen=True, extra="forbid", allow_inf_nan=False, strict=True, use_attribute_docstrings=True
@@ -312,6 +316,12 @@ class Manifest(_Model):
     libraries: dict[str, str]
 
     @property
+    precision: GraphPrecision = "f32"
+    """What the graph is meant to be computed in; int8: its weights and features are multiples of steps."""
+
+    feature_step: float | None = Field(default=None, gt=0)
+    """By what the features and the bank are multiples of, 128 at most; None: they are any numbers."""
+
     def bank_form(self) -> BankForm:
         """What the rows of the bank are."""
         return "patches" if self.kind in {"drawn", "patchcore"} else "affine"

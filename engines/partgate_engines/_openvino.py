@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from partgate_engines._openvino_bytes import bank_inputs
 from partgate_engines._openvino_device import compile_graph, library, wait_for
 from partgate_engines._openvino_map import FEATURES, FeatureMaps
 from partgate_engines._placement import Placement
@@ -28,19 +29,23 @@ class OpenVinoGraph:
     What a product and a camera add is bound when it changes, not per frame.
     """
 
-    def __init__(self, path: Path, *, with_features: bool = False, compiled: Any = None) -> None:
+    def __init__(
+        self, path: Path, *, with_features: bool = False, compiled: Any = None, step: float | None = None
+    ) -> None:
         """Make a request.
 
         Args:
             path: of the graph.
             with_features: whether the patch features are wanted as well.
             compiled: of that graph, with other requests; None compiles it for this one alone, with maps.
+            step: by which it was compiled to take the bank as bytes; None: it takes float32.
         """
         if compiled is None:
-            compiled = compile_graph(path, with_features=with_features)
+            compiled = compile_graph(path, with_features=with_features, step=step)
         self.size_px: int = _static(compiled, "rows")[0]
         self.grid: Grid = _grid(_static(compiled, "mask"))
-        self.features: int = _static(compiled, "bank")[1] - 1
+        self.features: int = _static(compiled, "bank")[1] - (step is None)  # float32 has |y|^2 beside y
+        self._step = step
         self._request = compiled.create_infer_request()
         self._under_way: tuple[NDArray[np.uint8], Placement] | None = None
         self._bound: dict[str, NDArray[Any]] = {}
@@ -49,8 +54,13 @@ class OpenVinoGraph:
         self._scored: tuple[float, Placement] | None = None
 
     def bind_bank(self, augmented: NDArray[np.float32]) -> None:
-        """Use this memory bank from now on: (k, d + 1) float32, kept, not copied."""
-        self._bind("bank", augmented)
+        """Use this memory bank from now on: (k, d + 1) float32, kept, not copied.
+
+        Raises:
+            BundleRefused: the graph takes bytes, and the bank does not consist of steps.
+        """
+        for name, array in bank_inputs(augmented, self._step).items():
+            self._bind(name, array)
 
     def bind_placement(self, placement: Placement) -> None:
         """Use this resize from now on."""

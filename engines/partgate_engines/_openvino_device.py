@@ -90,6 +90,7 @@ def compile_graph(
     content: bytes | None = None,
     with_map: bool = True,
     with_features: bool = False,
+    step: float | None = None,
     config: DeviceConfig = PLAIN,
 ) -> Any:
     """Return the `openvino.CompiledModel` of an ONNX graph, for any number of frames.
@@ -99,6 +100,7 @@ def compile_graph(
         content: its bytes, where they were read and verified already.
         with_map: whether the anomaly map is an output; without it the score costs less.
         with_features: whether the patch features are an output as well.
+        step: of its features; the bank is then taken as bytes (`_openvino_bytes`). None: as float32.
         config: how.
 
     Raises:
@@ -108,6 +110,10 @@ def compile_graph(
     for name, wanted in (("anomaly_map", with_map), ("features", with_features)):
         if not wanted:
             model.remove_result(model.output(name).get_node())
+    if step is not None:
+        from partgate_engines._openvino_bytes import take_bytes
+
+        take_bytes(model, step)
     return compile_model(path, model, config)
 
 

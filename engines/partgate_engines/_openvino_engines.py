@@ -119,6 +119,8 @@ def engine_for(
 
 
 def _key(bundle: Bundle, config: DeviceConfig, *, with_map: bool) -> EngineKey:
+    counted = f"compiled={COMPILED} map={with_map} streams={config.streams} threads={config.threads}"
+    step = bundle.manifest.feature_step
     return EngineKey(
         graph_sha256=bundle.manifest.graph_sha256,
         device=processor_name(),
@@ -127,15 +129,18 @@ def _key(bundle: Bundle, config: DeviceConfig, *, with_map: bool) -> EngineKey:
         flavour="openvino",
         version=str(library().__version__),
         precision=config.precision,
-        profile=f"compiled={COMPILED} map={with_map} streams={config.streams} threads={config.threads}",
+        profile=counted if step is None else f"{counted} step={step!r}",
     )
 
 
 def _made(bundle: Bundle, config: DeviceConfig, *, with_map: bool) -> Any:
     content = bundle.graph_bytes()
+    step = bundle.manifest.feature_step
     if with_map:
-        return compile_map(bundle.graph, content=content, config=config)
-    return compile_graph(bundle.graph, content=content, with_map=False, with_features=True, config=config)
+        return compile_map(bundle.graph, content=content, step=step, config=config)
+    return compile_graph(
+        bundle.graph, content=content, with_map=False, with_features=True, step=step, config=config
+    )
 
 
 def _kept(

@@ -10,25 +10,34 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from partgate_engines._openvino_bytes import bank_inputs, in_steps, take_bytes
 from partgate_engines._openvino_device import DeviceConfig, compile_model, library, read_graph, wait_for
 
 FEATURES = "features"
 _KEPT_INPUTS = frozenset({"bank", "mask"})
 
 
-def compile_map(path: Path, *, content: bytes, config: DeviceConfig) -> Any:
+def compile_map(path: Path, *, content: bytes, step: float | None = None, config: DeviceConfig) -> Any:
     """Return the `openvino.CompiledModel` that answers with a graph's map.
 
     Its inputs are features, bank and mask where the map can be made of those. Of another graph it is the
     whole, from frames to score and map: some kinds look at more than the features.
 
+    Args:
+        path: of the graph.
+        content: its bytes, read and verified.
+        step: of its features; the bank is then taken as bytes. None: as float32.
+        config: how.
+
     Raises:
         GraphRefused: OpenVINO cannot read or compile it.
     """
-    half = _map_of_features(read_graph(path, content))
+    half = _map_of_features(read_graph(path, content), step)
     if half is None:
         half = read_graph(path, content)
         half.remove_result(half.output(FEATURES).get_node())
+    if step is not None:
+        take_bytes(half, step)
     return compile_model(path, half, config)
 
 
@@ -37,12 +46,13 @@ def takes_features(compiled: Any) -> bool:
     return any(FEATURES in one.names for one in compiled.inputs)
 
 
-def _map_of_features(model: Any) -> Any | None:
+def _map_of_features(model: Any, step: float | None) -> Any | None:
     """Return the half of a model that lies between its features and its map; None where they are not all."""
     features, result = model.output(FEATURES).get_node(), model.output("anomaly_map").get_node()
     given = _parameter(model)
+    source = given.output(0) if step is None else in_steps(given, step)
     for reader in list(features.input_value(0).get_target_inputs()):
-        reader.replace_source_output(given.output(0))
+        reader.replace_source_output(source)
     _fix_grid(model, result)
     kept = [one for one in model.get_parameters() if one.get_friendly_name() in _KEPT_INPUTS]
     try:
@@ -77,15 +87,17 @@ def _fix_grid(model: Any, result: Any) -> None:
 class FeatureMaps:
     """Makes maps of features. Used by one thread."""
 
-    def __init__(self, compiled: Any) -> None:
-        """Make a request to what `compile_map` gave, which `takes_features`."""
+    def __init__(self, compiled: Any, *, step: float | None = None) -> None:
+        """Make a request to what `compile_map` gave, with the same step, which `takes_features`."""
         self._request = compiled.create_infer_request()
-        self._bank: NDArray[np.float32] | None = None
+        self._step = step
+        self._bank: dict[str, NDArray[Any]] = {}
 
     def bind_bank(self, augmented: NDArray[np.float32]) -> None:
         """Use this memory bank from now on: (k, d + 1) float32, kept, not copied."""
-        self._bank = augmented  # OpenVINO does not keep what it shares alive
-        self._request.set_tensor("bank", _tensor(augmented))
+        self._bank = bank_inputs(augmented, self._step)  # OpenVINO does not keep what it shares alive
+        for name, array in self._bank.items():
+            self._request.set_tensor(name, _tensor(array))
 
     def of(self, features: Any, mask: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the maps of tiles.

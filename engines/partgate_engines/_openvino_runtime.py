@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from partgate_engines._bundle import Bundle
 from partgate_engines._machine import RuntimeFacts, processor_name
+from partgate_engines._manifest import GraphPrecision
 from partgate_engines._openvino import OpenVinoGraph
 from partgate_engines._openvino_device import DeviceConfig, Precision, library, precision_of
 from partgate_engines._openvino_engines import ResidentEngines, engine_for
@@ -64,13 +65,18 @@ class OpenVinoRuntime:
             engine_for(bundle, self._config, options.engines, resident, with_map=with_map)
             for with_map in (False, True)
         )
-        self._precision = precision_of(alone)
+        step = bundle.manifest.feature_step
+        self._precision = _said_precision(bundle.manifest.precision, precision_of(alone))
         self._requests = [
-            OpenVinoGraph(bundle.graph, compiled=alone)
+            OpenVinoGraph(bundle.graph, compiled=alone, step=step)
             for _ in range(max(self._config.streams, _LEAST_REQUESTS))
         ]
         halves = takes_features(mapped)
-        mapping = FeatureMaps(mapped) if halves else OpenVinoGraph(bundle.graph, compiled=mapped)
+        mapping = (
+            FeatureMaps(mapped, step=step)
+            if halves
+            else OpenVinoGraph(bundle.graph, compiled=mapped, step=step)
+        )
         self._mapping: FeatureMaps | OpenVinoGraph | None = mapping
         bank = bundle.bank().augmented()
         for request in (*self._requests, mapping):
@@ -165,10 +171,18 @@ class OpenVinoRuntime:
         )
 
 
+def _said_precision(graph: GraphPrecision, rest: str) -> str:
+    """Return what a runtime says that it counts in: as the graph means it, and what is left in what."""
+    if graph == "f32":
+        return rest
+    return graph if rest == "f32" else f"{graph}, {rest}"
+
+
 def _precision(bundle: Bundle, options: OpenVinoOptions) -> Precision:
     if options.precision != "auto":
         return options.precision
-    if options.engines is None:
+    # Of a graph in steps most is in whole numbers, whatever is chosen for the rest.
+    if options.engines is None or bundle.manifest.precision != "f32":
         return "f32"
     # Of three engines that are tried two are not used again: neither this process nor the disk keeps them.
     trial = replace(options, engines=None)

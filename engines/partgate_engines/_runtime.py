@@ -102,6 +102,8 @@ def open_runtime(
         BundleRefused: the bundle was changed since it was opened.
         GraphRefused: the runtime cannot read the graph.
     """
+    if kind == "auto" and bundle.manifest.precision == "int8":
+        kind = "openvino"  # the only one that takes it
     if kind == "auto":
         from partgate_engines._tensorrt_choice import choose
 

@@ -12,7 +12,7 @@ from partgate_engines._bundle import Bundle
 from partgate_engines._cuda import CudaDevice, DeviceFacts
 from partgate_engines._cuda_errors import EngineNotBuilt
 from partgate_engines._engine_cache import EngineCache, EngineKey
-from partgate_engines._errors import RuntimeUnavailable
+from partgate_engines._errors import GraphRefused, RuntimeUnavailable
 from partgate_engines._manifest import Manifest
 from partgate_engines._tensorrt_api import Flavour, TensorRt, find_tensorrt
 from partgate_engines._tensorrt_build import Profile, Progress, build_plan, quiet
@@ -98,9 +98,14 @@ def compile_graph(tensorrt: TensorRt, bundle: Bundle, options: TensorRtOptions) 
 
     Raises:
         BundleRefused: the graph was changed since the bundle was opened, or is more than a graph.
-        GraphRefused: the builder cannot read it, or it is not one of this project's.
+        GraphRefused: the builder cannot read it, it is not one of this project's, or is in int8.
         EngineNotBuilt: the builder gave up.
     """
+    if bundle.manifest.precision != "f32":
+        raise GraphRefused(
+            f"{bundle.graph}: learned in {bundle.manifest.precision}, in which only runtime openvino judges;"
+            ' set runtime = "openvino", or learn the product with --precision f32'
+        )
     graph = bundle.graph_bytes()
     if options.precision == "fp16":
         from partgate_engines._tensorrt_half import halve_backbone

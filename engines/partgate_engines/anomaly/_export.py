@@ -13,10 +13,11 @@ import onnx
 from numpy.typing import NDArray
 
 from partgate_engines._errors import GraphRefused
-from partgate_engines._manifest import Contrast, KindName
+from partgate_engines._manifest import Contrast, GraphPrecision, KindName
 from partgate_engines._openvino_device import evaluate, library
 from partgate_engines._resize import resize_matrix
 from partgate_engines._tiles import Grid
+from partgate_engines.anomaly._graphs import FEATURE_STEP
 from partgate_engines.anomaly._weights import Weights
 
 _INPUTS = ("frames", "rows", "columns", "channels", "bank", "mask")
@@ -38,6 +39,9 @@ REDUCED = 32
 """Features of a patch where every place has a covariance of its own: 4 MB at 32 x 32 places."""
 
 _TOLERANCE = 1e-3  # of the largest value; OpenVINO in f32 stays below 5e-6
+
+# Of root mean squares: where a value lies between two steps rounding decides, and what follows carries it on.
+_STEPS_TOLERANCE = 5e-2
 
 # Exported at the first, checked at the others: an exporter that bakes a size in is found out.
 _EXPORT_AT = (2, 96, 120, 3)
@@ -66,6 +70,7 @@ def export(
     weights: Weights,
     contrast: Contrast = "global",
     kind: KindName = "patchcore",
+    precision: GraphPrecision = "f32",
 ) -> bytes:
     """Export the graph of a backbone.
 
@@ -77,6 +82,7 @@ def export(
         weights: of the backbone.
         contrast: whether the backbone sees grey levels or local contrast.
         kind: what is made of the features.
+        precision: what convolutions compute in.
 
     Returns:
         An ONNX model with its weights inside. The same input gives the same bytes.
@@ -94,6 +100,7 @@ def export(
             weights=weights,
             contrast=contrast,
             kind=kind,
+            precision=precision,
         )
     return exported(module, sizes)
 
@@ -107,12 +114,15 @@ def exported(module: Any, sizes: Sizes) -> bytes:
     with calm():
         import torch
 
-        content = _to_onnx(module, _example_of(_EXPORT_AT, sizes))
+        step: float | None = getattr(module, "feature_step", None)
+        content = _to_onnx(module, _example_of(_EXPORT_AT, sizes), step)
         for shape in _CHECK_AT:
             example = _example_of(shape, sizes)
             with torch.inference_mode():
                 expected = module(*(torch.from_numpy(array) for array in example))
-            _compare(content, example, tuple(tensor.numpy() for tensor in expected))
+            _compare(
+                content, example, tuple(tensor.numpy() for tensor in expected), in_steps=step is not None
+            )
     return content
 
 
@@ -125,6 +135,7 @@ def build_graph(
     weights: Weights,
     contrast: Contrast = "global",
     kind: KindName = "patchcore",
+    precision: GraphPrecision = "f32",
 ) -> Any:
     """Return the module that `export` exports: what the graph means, in torch.
 
@@ -140,6 +151,7 @@ def build_graph(
             weights=weights,
             contrast=contrast,
             kind=kind,
+            precision=precision,
         )
     return module
 
@@ -158,6 +170,7 @@ def _built(
     weights: Weights,
     contrast: Contrast,
     kind: KindName,
+    precision: GraphPrecision,
 ) -> tuple[Any, Sizes]:
     from partgate_engines.anomaly._backbone import build_model
 
@@ -165,13 +178,24 @@ def _built(
     grid, features = _grid(model, size_px)
     worst = scored_patches(scored_share, grid)
     if kind == "patchcore":
-        from partgate_engines.anomaly._patch_graph import PatchGraph
-
-        module = PatchGraph(model, size_px=size_px, worst=worst, contrast=contrast).eval()
-        return module, Sizes(size_px=size_px, grid=grid, features=features)
+        module = _patch_graph(model, precision, size_px=size_px, worst=worst, contrast=contrast)
+        return module.eval(), Sizes(size_px=size_px, grid=grid, features=features)
     return _affine(
         model, size_px=size_px, grid=grid, features=features, worst=worst, contrast=contrast, kind=kind
     )
+
+
+def _patch_graph(
+    model: Any, precision: GraphPrecision, *, size_px: int, worst: int, contrast: Contrast
+) -> Any:
+    """Return the graph of a memory bank."""
+    if precision == "int8":
+        from partgate_engines.anomaly._quantised_graph import QuantisedPatchGraph
+
+        return QuantisedPatchGraph(model, size_px=size_px, worst=worst, contrast=contrast)
+    from partgate_engines.anomaly._patch_graph import PatchGraph
+
+    return PatchGraph(model, size_px=size_px, worst=worst, contrast=contrast)
 
 
 def _affine(
@@ -247,7 +271,7 @@ def _example(
     )
 
 
-def _to_onnx(module: Any, example: Arrays) -> bytes:
+def _to_onnx(module: Any, example: Arrays, step: float | None) -> bytes:
     import torch
 
     with TemporaryDirectory(prefix="partgate-export-") as folder:
@@ -265,26 +289,33 @@ def _to_onnx(module: Any, example: Arrays) -> bytes:
         model = onnx.load(path)  # external data, if there is any, comes inside
     for node in model.graph.node:
         node.doc_string = ""  # the exporter writes paths of this machine into it
+    if step is not None:
+        onnx.helper.set_model_props(model, {FEATURE_STEP: repr(step)})
     onnx.checker.check_model(model)
     content: bytes = model.SerializeToString(deterministic=True)
     return content
 
 
-def _compare(content: bytes, example: Arrays, expected: Arrays) -> None:
+def _compare(content: bytes, example: Arrays, expected: Arrays, *, in_steps: bool = False) -> None:
     with TemporaryDirectory(prefix="partgate-graph-") as folder:
         path = Path(folder) / "graph.onnx"
         path.write_bytes(content)
         found = evaluate(path, dict(zip(_INPUTS, example, strict=True)), _OUTPUTS)
     for name, ours, theirs in zip(_OUTPUTS, found, expected, strict=True):
-        off = _difference(ours, theirs)
-        if not off <= _TOLERANCE:
+        off = _difference(ours, theirs, in_steps=in_steps)
+        allowed, scale = (_STEPS_TOLERANCE, "values") if in_steps else (_TOLERANCE, "largest value")
+        if not off <= allowed:
             raise GraphRefused(
                 f"the exported graph is wrong: {name} for frames of {example[0].shape} differs from torch by"
-                f" {off:.1e} of its largest value (at most {_TOLERANCE:.0e} is allowed)"
+                f" {off:.1e} of its {scale} (at most {allowed:.0e} is allowed)"
             )
 
 
-def _difference(ours: NDArray[Any], theirs: NDArray[Any]) -> float:
+def _difference(ours: NDArray[Any], theirs: NDArray[Any], *, in_steps: bool) -> float:
+    """Return the largest difference as a share of the largest value, or of both the root mean square."""
     if ours.shape != theirs.shape:
         return float("inf")
-    return float(np.abs(ours - theirs).max() / max(np.abs(theirs).max(), 1e-12))
+    difference = np.abs(ours - theirs)
+    if in_steps:
+        return float(np.sqrt(np.square(difference).mean() / max(np.square(theirs).mean(), 1e-24)))
+    return float(difference.max() / max(np.abs(theirs).max(), 1e-12))

@@ -59,14 +59,18 @@ class FrameGraph(nn.Module):
         Returns:
             (n, 3, s, s) float32.
         """
+        # Every step is one product of two matrices: with a product for each line and each pixel the resize of
+        # a grey frame took 1.3 times as long.
+        count, _, width_px, depth = frames.shape
         # Cast first: the only thing TensorRT does with uint8.
         pixels = frames.to(torch.float32)  # (n, h, w, c)
         lines = rows @ pixels.flatten(2)  # (n, s, w * c)
-        lines = lines.reshape(frames.shape[0], self._size_px, frames.shape[2], frames.shape[3])
-        small = lines.permute(0, 1, 3, 2) @ columns  # (n, s, c, s)
+        upright = lines.reshape(count, self._size_px, width_px, depth).permute(0, 3, 1, 2)  # (n, c, s, w)
+        small = upright.flatten(1, 2) @ columns  # (n, c * s, s)
+        small = small.reshape(count, depth, self._size_px, self._size_px)
         if self._contrast == "local":
-            small = self._local(small.permute(0, 2, 1, 3)).permute(0, 2, 1, 3)
-        colours = (channels @ small).permute(0, 2, 1, 3)  # (n, 3, s, s)
+            small = self._local(small)
+        colours = (channels @ small.flatten(2)).reshape(count, 3, self._size_px, self._size_px)
         if self._contrast == "local":
             return colours / self.deviation
         return (colours - self.mean) / self.deviation

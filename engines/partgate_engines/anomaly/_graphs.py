@@ -5,7 +5,7 @@ import json
 import logging
 from pathlib import Path
 
-from partgate_engines._errors import TrainingUnavailable
+from partgate_engines._errors import GraphRefused, TrainingUnavailable
 from partgate_engines._write import write_file
 from partgate_engines.anomaly._settings import LearnSettings
 from partgate_engines.anomaly._weights import Weights
@@ -14,6 +14,9 @@ _log = logging.getLogger(__name__)
 
 # Part of the key: change it whenever the exported graph changes its meaning.
 _EXPORT = 4  # from 4 on the first look weighs regions by their sensitivities
+
+FEATURE_STEP = "partgate.feature_step"
+"""The property of an ONNX graph that says by what its features are multiples of."""
 
 # The score is the mean of this share of a map's patches, the worst ones (docs/decisions/0003).
 SCORED_SHARE = 0.01
@@ -43,6 +46,23 @@ def graph_for(settings: LearnSettings, weights: Weights, graphs: Path) -> Path:
     return path
 
 
+def feature_step(path: Path) -> float | None:
+    """Return by what a graph's features are multiples of; None where they are any numbers.
+
+    Raises:
+        GraphRefused: the graph cannot be read.
+    """
+    import onnx
+    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]  # no stubs of it
+
+    try:
+        model = onnx.load(path, load_external_data=False)
+    except (DecodeError, OSError) as error:
+        raise GraphRefused(f"{path}: not an ONNX model ({error}); delete it, and learn again") from error
+    said = next((one.value for one in model.metadata_props if one.key == FEATURE_STEP), None)
+    return None if said is None else float(said)
+
+
 def keep_graph(content: bytes, graphs: Path) -> Path:
     """Put the graph of a single product, which was trained, beside those that products share.
 
@@ -68,6 +88,8 @@ def _key(settings: LearnSettings, weights: Weights) -> str:
         what["contrast"] = settings.contrast
     if settings.kind != "patchcore":
         what["kind"] = settings.kind
+    if settings.precision != "f32":
+        what["precision"] = settings.precision
     return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()
 
 
@@ -101,4 +123,5 @@ def _exported(settings: LearnSettings, weights: Weights) -> bytes:
         weights=weights,
         contrast=settings.contrast,
         kind=settings.kind,
+        precision=settings.precision,
     )

@@ -9,7 +9,7 @@ from partgate_engines._manifest import Trial
 from partgate_engines._openvino import OpenVinoGraph
 from partgate_engines.anomaly._alignment import aligned, aligned_defects, teach_reference
 from partgate_engines.anomaly._choice import choose
-from partgate_engines.anomaly._graphs import graph_for
+from partgate_engines.anomaly._graphs import feature_step, graph_for
 from partgate_engines.anomaly._images import DefectImage, GoodImage, check_count
 from partgate_engines.anomaly._learned import Learned, file_sha256
 from partgate_engines.anomaly._reading import Reader
@@ -69,6 +69,8 @@ def learn(
         layers=settings.layers,
         size_px=settings.size_px,
         grid=taught.grid,
+        precision=settings.precision,
+        feature_step=feature_step(taught.graph) if settings.precision == "int8" else None,
         tiling=taught.tiling,
         contrast=settings.contrast,
         pose=pose,

@@ -19,6 +19,7 @@ from partgate_engines._manifest import (
     Contrast,
     Golden,
     GoldenEntry,
+    GraphPrecision,
     KindName,
     Manifest,
     Source,
@@ -85,6 +86,12 @@ class Learned:
     """What the backbone sees."""
 
     weighs_regions: bool = True
+    precision: GraphPrecision = "f32"
+    """What the graph is computed in."""
+
+    feature_step: float | None = None
+    """See the manifest."""
+
     """See the manifest; False only of a graph that an older partgate exported."""
 
     trials: tuple[Trial, ...] = ()
@@ -169,7 +176,7 @@ class Learned:
         if self.module is not None:
             return module_reference(self.module, bank, look)
         if not was_exported_here():
-            return openvino_reference(self.graph, bank, look)
+            return openvino_reference(self.graph, bank, look, precision=self.precision)
         return torch_reference(
             bank,
             look,
@@ -181,6 +188,7 @@ class Learned:
             weights_sha256=self.weights_sha256,
         )
 
+            precision=self.precision,
     def _bank_bytes(self) -> bytes:
         from safetensors.numpy import save
 
@@ -201,6 +209,8 @@ class Learned:
             trials=self.trials,
             features=columns - (self.bank.form == "affine"),
             training=self.training,
+            precision=self.precision,
+            feature_step=self.feature_step,
             weighs_regions=self.weighs_regions,
             weights_sha256=self.weights_sha256,
             graph_sha256=self.graph_sha256,
@@ -236,6 +246,8 @@ def changed(bundle: Bundle, settled: Settled) -> Learned:
         weights_sha256=manifest.weights_sha256,
         graph=bundle.graph,
         graph_sha256=manifest.graph_sha256,
+        precision=manifest.precision,
+        feature_step=manifest.feature_step,
         bank=settled.bank,
         bank_rows_learned=manifest.bank_rows_learned,
         coverage=settled.coverage,

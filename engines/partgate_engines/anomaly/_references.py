@@ -1,4 +1,4 @@
-"""What golden frames should get: by torch where it is at hand, else by OpenVINO in float32."""
+"""What golden frames should get: by torch where it is at hand, else by OpenVINO."""
 
 import sys
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from partgate_engines._bundle import Bundle
 from partgate_engines._errors import TrainingUnavailable, WeightsRefused
 from partgate_engines._golden import GoldenFrame
-from partgate_engines._manifest import Contrast, KindName, Tiling
+from partgate_engines._manifest import Contrast, GraphPrecision, KindName, Tiling
 from partgate_engines._openvino import OpenVinoGraph
 from partgate_engines._placement import Placement, place
 from partgate_engines._runtime import with_channels
@@ -76,15 +76,17 @@ def was_exported_here() -> bool:
     return "partgate_engines.anomaly._frame_graph" in sys.modules
 
 
-def openvino_reference(graph: Path, bank: NDArray[np.float32], look: Look) -> Reference:
-    """Return references computed by OpenVINO in float32.
+def openvino_reference(
+    graph: Path, bank: NDArray[np.float32], look: Look, *, precision: GraphPrecision = "f32"
+) -> Reference:
+    """Return references computed by OpenVINO, in the precision that the graph says and float32.
 
     Raises:
         GraphRefused: OpenVINO cannot read the graph.
     """
     compiled = OpenVinoGraph(graph)
     compiled.bind_bank(bank)
-    name = f"openvino {version_of('openvino')}, f32"
+    name = f"openvino {version_of('openvino')}, {precision}"
     return Reference(name=name, bank=bank, look=look, graph=compiled)
 
 
@@ -96,6 +98,7 @@ def torch_reference(
     backbone: str,
     layers: Sequence[str],
     contrast: Contrast,
+    precision: GraphPrecision,
     weights: Path | None,
     weights_sha256: str,
 ) -> Reference:
@@ -108,6 +111,7 @@ def torch_reference(
         backbone: timm's name.
         layers: whose features make a patch.
         contrast: what the backbone sees.
+        precision: what the graph is computed in.
         weights: their file or folder; None for those that come with a package.
         weights_sha256: what they must be.
 
@@ -135,6 +139,7 @@ def torch_reference(
         weights=found,
         contrast=contrast,
         kind=kind,
+        precision=precision,
     )
     return module_reference(module, bank, look)
 
@@ -165,6 +170,7 @@ def recomputed(bundle: Bundle, weights: Path | None) -> tuple[tuple[GoldenFrame,
         backbone=manifest.backbone,
         layers=manifest.layers,
         contrast=manifest.contrast,
+        precision=manifest.precision,
         weights=weights,
         weights_sha256=manifest.weights_sha256,
     )

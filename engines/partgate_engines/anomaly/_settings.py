@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from partgate_engines._manifest import Contrast, KindName, Tiling
+from partgate_engines._manifest import Contrast, GraphPrecision, KindName, Tiling
 from partgate_engines._pose import PoseLimits
 from partgate_engines._tiles import Grid
 from partgate_engines.anomaly._budget import Budget
@@ -46,6 +46,9 @@ class LearnSettings:
     contrast: Contrast = "global"
     """What the backbone sees: "global" grey levels as they are, "local" how each differs from its
     surroundings, for light and shading that differ between good parts (docs/decisions/0015)."""
+
+    precision: GraphPrecision = "f32"
+    """What the graph is computed in; "int8" is quicker on processors with VNNI (docs/decisions/0030)."""
 
     align: PoseLimits | None = None
     """Parts are aligned to the one that lies most in the middle of them; how far off one may lie. None: they
