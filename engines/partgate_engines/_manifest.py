@@ -212,6 +212,49 @@ class Trial(_Model):
     drawn_defects: Count
 
 
+class FamilyTrial(_Model):
+    """How two kinds told good tiles from the same with a defect of one family drawn on them."""
+
+    family: str
+    auroc: float = Field(ge=0, le=1)
+    """Of the kind that it was compared with."""
+
+    taught: float = Field(ge=0, le=1)
+    """AUROC of the kind that was tried, taught this family on other parts."""
+
+    untaught: float = Field(ge=0, le=1)
+    """AUROC of the same, taught all families but this."""
+
+
+class KindTrial(_Model):
+    """How a kind that is taught on drawn defects was held against the one found so far."""
+
+    kind: KindName
+    """That was tried."""
+
+    compared_with: KindName
+    families: tuple[FamilyTrial, ...] = Field(min_length=1)
+    taught_gain: float
+    """Mean over the families of what it gained where it was taught the family."""
+
+    taught_error: float = Field(ge=0)
+    """Standard error of that, over draws of parts."""
+
+    untaught_gain: float
+    """The same where it was taught all but the family."""
+
+    untaught_error: float = Field(ge=0)
+    is_better: bool
+    """Whether it surely gained on what it was taught, and lost less on what it was not."""
+
+    needs_parts: int | None = None
+    """How many good parts its thresholds need, where it was better and there were too few to take it."""
+
+    taken: bool
+    good_images: Count
+    drawn_defects: Count
+
+
 class Training(_Model):
     """How a network was trained, where that is what was learned."""
 
@@ -273,12 +316,21 @@ class Manifest(_Model):
     contrast: Contrast = "global"
     """What the backbone sees: grey levels as they are, or local contrast."""
 
+    precision: GraphPrecision = "f32"
+    """What the graph is meant to be computed in; int8: its weights and features are multiples of steps."""
+
+    feature_step: float | None = Field(default=None, gt=0)
+    """By what the features and the bank are multiples of, 128 at most; None: they are any numbers."""
+
     pose: PoseReference | None = None
     """What every frame's part is aligned to before it is judged; None: frames are judged as they are."""
 
     trials: tuple[Trial, ...] = ()
-    """What tile size, layers, contrast and kind were chosen from, where learning was left to choose; of
-    the first learning."""
+    """What tile size, layers and contrast were chosen from, where learning was left to choose; of the first
+    learning."""
+
+    kind_trial: KindTrial | None = None
+    """What the kind was chosen from; None where it was given, or could not be compared."""
 
     features: Count
     """Features of a patch: the columns of the memory bank."""
@@ -316,12 +368,6 @@ class Manifest(_Model):
     libraries: dict[str, str]
 
     @property
-    precision: GraphPrecision = "f32"
-    """What the graph is meant to be computed in; int8: its weights and features are multiples of steps."""
-
-    feature_step: float | None = Field(default=None, gt=0)
-    """By what the features and the bank are multiples of, 128 at most; None: they are any numbers."""
-
     def bank_form(self) -> BankForm:
         """What the rows of the bank are."""
         return "patches" if self.kind in {"drawn", "patchcore"} else "affine"

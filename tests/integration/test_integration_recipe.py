@@ -101,7 +101,19 @@ def test_what_makes_no_sense_is_refused_and_changes_nothing(
         assert active(session, product) == before
 
 
-def test_a_product_that_is_not_there_is_named(copied_home: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    done = in_process("recipe", "show", "nothing", home=copied_home, capsys=capsys)
+@pytest.mark.parametrize(
+    "asked",
+    [
+        pytest.param(("show", "nothing"), id="show"),
+        pytest.param(("threshold", "nothing", "--reject", "9", "--dry-run"), id="threshold"),
+        pytest.param(
+            ("threshold", "nothing", "--region", "edge", "--reject", "9", "--dry-run"), id="a region's"
+        ),
+    ],
+)
+def test_a_product_that_is_not_there_is_named(
+    asked: tuple[str, ...], copied_home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    done = in_process("recipe", *asked, home=copied_home, capsys=capsys)
     assert done.returncode == 66
     assert "'nothing' has no recipe in force" in done.stderr

@@ -26,6 +26,10 @@ Folds = list[list[NDArray[np.intp]]]
 """Two folds of parts, each the positions of its images."""
 
 
+Pairs = Sequence[tuple[NDArray[np.intp], NDArray[np.intp]]]
+"""Of every fold the positions of its images, and those of the other fold's, from which it is judged."""
+
+
 class Looking(Protocol):
     """A way of looking at images, as `Reader` is one."""
 
@@ -54,6 +58,17 @@ class Scores:
 
     frame_ms: float
     """Median, from an image as it is to its score."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """What something said of every image, as it is and spoilt."""
+
+    clean: NDArray[np.float64]
+    """(n,), as it is."""
+
+    spoilt: NDArray[np.float64]
+    """(n, classes, draws), with a defect of a class drawn on it."""
 
 
 class Bench:
@@ -120,26 +135,18 @@ class Bench:
 
     def aurocs(self, scores: Scores) -> NDArray[np.float64]:
         """Return for each size in how many of all pairs the image with a defect scored higher: (sizes,)."""
-        return _by_size(scores, self._whole())
+        return by_class(scores, self._whole())
 
     def draws(self, scores: Scores) -> NDArray[np.float64]:
         """Return the same in 200 draws of parts, which are the same ones for all ways: (200, sizes)."""
-        return np.array([_by_size(scores, draw) for draw in self._draws])
+        return np.array([by_class(scores, draw) for draw in self._draws])
 
     def _deal(self, clean: Patches) -> None:
         """Make the folds and the draws of parts, once."""
         if self._folds:
             return
         self._folds = folds_of(parts_of(clean.sources), self._seed)
-        random = np.random.default_rng(self._seed)
-        self._draws = [
-            [
-                np.concatenate([fold[index] for index in random.integers(len(fold), size=len(fold))])
-                for fold in self._folds
-            ]
-            for _ in range(_ROUNDS)
-            if all(self._folds)
-        ]
+        self._draws = draws_of(self._folds, self._seed)
 
     def _whole(self) -> list[NDArray[np.intp]]:
         return [np.concatenate(fold) for fold in self._folds]
@@ -172,10 +179,28 @@ def folds_of(parts: Sequence[int], seed: int) -> Folds:
     return folds
 
 
+def draws_of(folds: Folds, seed: int) -> list[list[NDArray[np.intp]]]:
+    """Draw parts 200 times, as many of each fold as it has: the positions of their images, fold by fold."""
+    random = np.random.default_rng(seed)
+    return [
+        [
+            np.concatenate([fold[index] for index in random.integers(len(fold), size=len(fold))])
+            for fold in folds
+        ]
+        for _ in range(_ROUNDS)
+        if all(folds)
+    ]
+
+
+def few_rows(rows: NDArray[np.float32], origin: NDArray[np.int32], seed: int) -> MemoryBank:
+    """Choose the small bank by which the other fold is scored: of (n, d) rows and where they are from."""
+    chosen = k_centre(rows, count=_BANK_ROWS, seed=seed).chosen
+    return MemoryBank(rows=rows[chosen], origin=origin[chosen])
+
+
 def _bank(clean: Patches, positions: NDArray[np.intp], seed: int) -> MemoryBank:
     own = np.flatnonzero(np.isin(clean.origin, positions))
-    chosen = own[k_centre(clean.rows[own], count=_BANK_ROWS, seed=seed).chosen]
-    return MemoryBank(rows=clean.rows[chosen], origin=clean.origin[chosen])
+    return few_rows(clean.rows[own], clean.origin[own], seed)
 
 
 def _middle(boxes: Sequence[Box]) -> Box:
@@ -184,8 +209,11 @@ def _middle(boxes: Sequence[Box]) -> Box:
     return ordered[len(ordered) // 2]
 
 
-def _by_size(scores: Scores, folds: Sequence[NDArray[np.intp]]) -> NDArray[np.float64]:
-    """Return means over the folds, because each is scored by a bank of its own."""
+def by_class(scores: Scores | Told, folds: Sequence[NDArray[np.intp]]) -> NDArray[np.float64]:
+    """Return for each class of defects in how many of all pairs the spoilt image scored higher: (classes,).
+
+    Means over the folds, because each is scored by a bank of its own.
+    """
     sizes = range(scores.spoilt.shape[1])
     return np.array(
         [

@@ -82,14 +82,14 @@ def choose(
     """
     if len(good) < LEAST_IMAGES:
         return Choice(settings=settings, trials=())
-    bench = Bench(_spread(good, _MOST_IMAGES), regions, seed=settings.seed)
+    bench = Bench(spread(good, _MOST_IMAGES), regions, seed=settings.seed)
     every = [settings, *(one for stage in stages(settings) for one in stage.candidates(settings, bench.box))]
     if len(every) == 1:
         return Choice(settings=settings, trials=())
     scales = {one.tile_px: tiles_of(one, bench.box) for one in every}
     count = max(_MOST_RUNS // (bench.looks * sum(scales.values())), LEAST_IMAGES)
     if count < len(bench.images):
-        bench = Bench(_spread(good, count), regions, seed=settings.seed)
+        bench = Bench(spread(good, count), regions, seed=settings.seed)
     return _Narrowing(bench, look, progress).narrowed(settings)
 
 
@@ -167,7 +167,7 @@ class _Narrowing:
         )
 
 
-def _spread(good: Sequence[GoodImage], count: int) -> Chosen:
+def spread(good: Sequence[GoodImage], count: int) -> Chosen:
     """Return so many of the images, spread evenly over all."""
     count = min(count, len(good))
     return Chosen(good, [int(place) for place in np.linspace(0, len(good) - 1, count)])

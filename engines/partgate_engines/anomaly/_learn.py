@@ -1,16 +1,18 @@
 """Learning a product from good images."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
-from partgate_engines._manifest import Trial
+from partgate_engines._manifest import KindTrial, Trial
 from partgate_engines._openvino import OpenVinoGraph
 from partgate_engines.anomaly._alignment import aligned, aligned_defects, teach_reference
 from partgate_engines.anomaly._choice import choose
 from partgate_engines.anomaly._graphs import feature_step, graph_for
 from partgate_engines.anomaly._images import DefectImage, GoodImage, check_count
+from partgate_engines.anomaly._kind_choice import choose_kind
 from partgate_engines.anomaly._learned import Learned, file_sha256
 from partgate_engines.anomaly._reading import Reader
 from partgate_engines.anomaly._settings import LearnSettings, Progress, quiet
@@ -50,17 +52,13 @@ def learn(
     check_count(good)
     pose = None if settings.align is None else teach_reference(good, settings.align, progress)
     good = aligned(good, pose)
-    kind = kind_named(settings.kind)
-    settings, trials = _chosen(good, kind.settings(settings), graphs, regions, progress)
+    settings = kind_named(settings.kind).settings(settings)
     weights = find_weights(settings.backbone, settings.weights)
-    lesson = Lesson(
-        settings=settings,
-        weights=weights,
-        graphs=graphs,
-        regions=regions,
-        progress=progress,
-        defects=aligned_defects(defects, pose) if kind.learns_from_defects else (),
-    )
+    lesson = Lesson(settings=settings, weights=weights, graphs=graphs, regions=regions, progress=progress)
+    lesson, trials, kind_trial = _chosen(good, lesson)
+    settings, kind = lesson.settings, kind_named(lesson.settings.kind)
+    if kind.learns_from_defects:
+        lesson = replace(lesson, defects=aligned_defects(defects, pose))
     taught = kind.teach(good, lesson)
     settled = taught.settled
     return Learned(
@@ -69,12 +67,13 @@ def learn(
         layers=settings.layers,
         size_px=settings.size_px,
         grid=taught.grid,
-        precision=settings.precision,
-        feature_step=feature_step(taught.graph) if settings.precision == "int8" else None,
         tiling=taught.tiling,
         contrast=settings.contrast,
+        precision=settings.precision,
+        feature_step=feature_step(taught.graph) if settings.precision == "int8" else None,
         pose=pose,
         trials=trials,
+        kind_trial=kind_trial,
         weights_sha256=weights.sha256,
         graph=taught.graph,
         graph_sha256=file_sha256(taught.graph),
@@ -93,24 +92,37 @@ def learn(
     )
 
 
-def _chosen(
-    good: Sequence[GoodImage],
-    settings: LearnSettings,
-    graphs: Path,
-    regions: tuple[Region, ...],
-    progress: Progress,
-) -> tuple[LearnSettings, tuple[Trial, ...]]:
+def _chosen(good: Sequence[GoodImage], lesson: Lesson) -> tuple[Lesson, tuple[Trial, ...], KindTrial | None]:
+    """Choose what is to be chosen: how a memory bank looks best, then whether another kind is better."""
+    settings = lesson.settings
     if not settings.auto:
-        return settings, ()
-    weights = find_weights(settings.backbone, settings.weights)
-
-    def look(one: LearnSettings, tell: Progress) -> Reader:
-        graph = OpenVinoGraph(graph_for(one, weights, graphs), with_features=True)
-        return Reader(graph=graph, regions=regions, tiling=one.tiling(graph.grid), progress=tell)
-
+        return lesson, (), None
     # By a memory bank, with whose features all kinds begin; the drawn kind's bank has deeper layers.
     layers = LAYERS[1] if settings.kind == "drawn" else settings.layers
     bank_alone = replace(settings, kind="patchcore", layers=layers, steps=None)
-    choice = choose(good, bank_alone, look=look, regions=regions, progress=progress)
+    look = bank_looks(lesson)
+    choice = choose(good, bank_alone, look=look, regions=lesson.regions, progress=lesson.progress)
     chosen = {name: getattr(choice.settings, name) for name in settings.auto}
-    return replace(settings, **chosen), choice.trials
+    found = replace(lesson, settings=replace(settings, **chosen))
+    if "kind" not in settings.auto:
+        return found, choice.trials, None
+    drawn = replace(lesson, settings=drawn_settings(found.settings))
+    trial = choose_kind(good, choice.settings, drawn, look=partial(look, choice.settings))
+    return drawn if trial is not None and trial.taken else found, choice.trials, trial
+
+
+def drawn_settings(found: LearnSettings) -> LearnSettings:
+    """Return how the drawn kind looks at the frames that were found for a memory bank."""
+    usual = LearnSettings()
+    alike = replace(found, kind="drawn", layers=usual.layers, contrast=usual.contrast, auto=())
+    return kind_named("drawn").settings(alike)
+
+
+def bank_looks(lesson: Lesson) -> Callable[[LearnSettings, Progress], Reader]:
+    """Return what opens ways of looking of a lesson's bank."""
+
+    def look(one: LearnSettings, tell: Progress) -> Reader:
+        graph = OpenVinoGraph(graph_for(one, lesson.weights, lesson.graphs), with_features=True)
+        return Reader(graph=graph, regions=lesson.regions, tiling=one.tiling(graph.grid), progress=tell)
+
+    return look

@@ -21,6 +21,7 @@ from partgate_engines._manifest import (
     GoldenEntry,
     GraphPrecision,
     KindName,
+    KindTrial,
     Manifest,
     Source,
     Tiling,
@@ -85,17 +86,20 @@ class Learned:
     contrast: Contrast = "global"
     """What the backbone sees."""
 
-    weighs_regions: bool = True
     precision: GraphPrecision = "f32"
     """What the graph is computed in."""
 
     feature_step: float | None = None
     """See the manifest."""
 
+    weighs_regions: bool = True
     """See the manifest; False only of a graph that an older partgate exported."""
 
     trials: tuple[Trial, ...] = ()
     """What contrast and layers were chosen from; empty where nothing was to be chosen."""
+
+    kind_trial: KindTrial | None = None
+    """What the kind was chosen from; None where it was given, or could not be compared."""
 
     pose: PoseReference | None = None
     """What parts are aligned to; the regions are where they are on it."""
@@ -184,11 +188,11 @@ class Learned:
             backbone=self.backbone,
             layers=self.layers,
             contrast=self.contrast,
+            precision=self.precision,
             weights=weights,
             weights_sha256=self.weights_sha256,
         )
 
-            precision=self.precision,
     def _bank_bytes(self) -> bytes:
         from safetensors.numpy import save
 
@@ -205,12 +209,13 @@ class Learned:
             grid=self.grid,
             tiling=self.tiling,
             contrast=self.contrast,
-            pose=self.pose,
-            trials=self.trials,
-            features=columns - (self.bank.form == "affine"),
-            training=self.training,
             precision=self.precision,
             feature_step=self.feature_step,
+            pose=self.pose,
+            trials=self.trials,
+            kind_trial=self.kind_trial,
+            features=columns - (self.bank.form == "affine"),
+            training=self.training,
             weighs_regions=self.weighs_regions,
             weights_sha256=self.weights_sha256,
             graph_sha256=self.graph_sha256,
@@ -241,13 +246,14 @@ def changed(bundle: Bundle, settled: Settled) -> Learned:
         grid=manifest.grid,
         tiling=manifest.tiling,
         contrast=manifest.contrast,
+        precision=manifest.precision,
+        feature_step=manifest.feature_step,
         pose=manifest.pose,
         trials=manifest.trials,
+        kind_trial=manifest.kind_trial,
         weights_sha256=manifest.weights_sha256,
         graph=bundle.graph,
         graph_sha256=manifest.graph_sha256,
-        precision=manifest.precision,
-        feature_step=manifest.feature_step,
         bank=settled.bank,
         bank_rows_learned=manifest.bank_rows_learned,
         coverage=settled.coverage,

@@ -15,7 +15,7 @@ from partgate_engines.anomaly._weights import PACKAGED_BACKBONE
 Progress = Callable[[str, int, int], None]
 """Called with the name of a step, how much of it is done, and how much there is."""
 
-Choosable = Literal["tile_px", "layers", "contrast"]
+Choosable = Literal["tile_px", "layers", "contrast", "kind"]
 """What learning may choose by itself: names of settings."""
 
 
@@ -83,6 +83,10 @@ class LearnSettings:
             raise ValueError(
                 f"layers: auto knows those of {PACKAGED_BACKBONE} only; name those of {self.backbone}"
             )
+        if self.precision == "int8" and self.kind != "patchcore":
+            raise ValueError(f"precision: int8 is for patchcore; {self.kind} is learned in f32")
+        if self.precision == "int8" and "kind" in self.auto:
+            raise ValueError("precision: int8 is for patchcore; give the kind, or leave the precision at f32")
         if self.bank_rows < 1:
             raise ValueError(f"bank_rows: {self.bank_rows}; expected at least 1")
         if self.steps is not None and self.steps < 1:

@@ -68,14 +68,16 @@ def choosable(kind: KindName, backbone: str) -> tuple[Choosable, ...]:
     """Return what can be chosen for a kind; some have layers or a contrast of their own.
 
     Args:
-        kind: of model.
-        backbone: layers are known of the packaged one only.
+        kind: of model; patchcore, the usual one, may be left for another.
+        backbone: layers, and another kind, are known of the packaged one only.
     """
     found: list[Choosable] = ["tile_px"]
     if backbone == PACKAGED_BACKBONE and kind not in {"drawn", "reverse-distillation"}:
         found.append("layers")
     if kind != "drawn":
         found.append("contrast")
+    if backbone == PACKAGED_BACKBONE and kind == "patchcore":
+        found.append("kind")
     return tuple(found)
 
 

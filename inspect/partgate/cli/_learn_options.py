@@ -9,13 +9,14 @@ Kind = Literal[
     "patchcore", "padim", "pca", "drawn", "stfpm", "fastflow", "supersimplenet", "reverse-distillation"
 ]
 KindOption = Annotated[
-    Kind,
+    Kind | None,
     typer.Option(
         help=(
             "What is learned. patchcore, padim and pca take seconds; the others train a network for minutes"
             " and hold a quarter of the good parts back for the thresholds. docs/reference/models.md compares"
             " them."
-        )
+        ),
+        show_default="patchcore",
     ),
 ]
 Steps = Annotated[
@@ -64,7 +65,6 @@ Contrast = Annotated[
         show_default="global",
     ),
 ]
-Choose = Annotated[
 Precision = Annotated[
     Literal["f32", "int8"],
     typer.Option(
@@ -74,14 +74,16 @@ Precision = Annotated[
         )
     ),
 ]
+Choose = Annotated[
     bool,
     typer.Option(
         "--choose",
         help=(
-            "Choose what you do not give of --tile-px, --layers and --contrast: defects of a few pixels to a"
-            " tenth of the frame are drawn on some of the good images, and what finds them best is taken, the"
-            " cheapest unless another is clearly better. Takes minutes where frames are judged in tiles, and"
-            " the first time in a home some more to export graphs."
+            "Choose what you do not give of --tile-px, --layers, --contrast and --kind: defects of a few"
+            " pixels to a tenth of the frame are drawn on some of the good images, and what finds them best"
+            " is taken, the cheapest unless another is clearly better. The kind drawn is taken where it gains"
+            " more on defects that it was taught than it loses on others. Takes minutes, the first time in a"
+            " home some more to export graphs."
         ),
     ),
 ]

@@ -48,16 +48,16 @@ def change_region(
 
     Raises:
         ConfigError: it cannot be changed so; says why.
-        StoreError: the product has no active model.
+        MissingInput: the product has no recipe in force.
     """
     from partgate.records import Database, Home, Keys
-    from partgate.retraining import active_model, change_regions, sensitivity_for, with_sensitivity
+    from partgate.retraining import change_regions, recipe_in_force, sensitivity_for, with_sensitivity
     from partgate_engines import Bundle
 
     opened = Home.open(home, create=False)
     with contextlib.closing(Database.open(opened)) as database:
         with database.read() as session:
-            now = active_model(session, product)
+            now = recipe_in_force(session, product)
         bundle = Bundle.open(opened.bundles_path / now.model_id, trusted=Keys(opened).trusted())
         now.recipe.region(region)  # first: a wrong name is said before a wrong number
         wanted = sensitivity if reject is None else sensitivity_for(region, now.recipe.thresholds, reject)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from partgate.cli._kind_text import kind_table
 from partgate.cli._region_text import SET_BY
 from partgate.cli._report_pictures import report_pictures
 from partgate.cli._score_picture import Ticks, score_picture
@@ -100,6 +101,7 @@ def render(
         steps=_steps(report.get("seconds_per_step", {})),
         change=change,
         trials=trial_table([trial.model_dump() for trial in manifest.trials], manifest.kind),
+        kinds=kind_table(None if manifest.kind_trial is None else manifest.kind_trial.model_dump()),
         pictures=report_pictures(bundle, recipe, report, given, defective),
     )
 

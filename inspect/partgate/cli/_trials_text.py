@@ -28,7 +28,7 @@ def print_trials(trials: Sequence[dict[str, Any]], kind: str) -> None:
     print_table(
         table("In how many of 100 pairs the image with a defect scored higher:", ("", *found.columns), rows)
     )
-    out.print(f"Drawn defects cannot say which kind is better: compare {found.other_kind} by --defects.")
+    out.print(f"With images of real defects compare {found.other_kind} by --defects.")
 
 
 def chosen_of(trials: Sequence[dict[str, Any]]) -> int:
@@ -92,14 +92,14 @@ def trial_table(trials: Sequence[dict[str, Any]], kind: str) -> TrialTable | Non
 
     Args:
         trials: as a manifest has them.
-        kind: of model, which was given.
+        kind: of model; drawn has layers and a contrast of its own.
     """
     if not trials:
         return None
     chosen = chosen_of(trials)
     sizes = [_size_name(size) for size in trials[0].get("by_size", ())]
     return TrialTable(
-        chosen=way_of(trials[chosen]),
+        chosen=f"drawn, {frames_of(trials[chosen])}" if kind == "drawn" else way_of(trials[chosen]),
         source=source_of(trials[chosen]),
         other_kind=_other_kind(trials[chosen], kind),
         columns=("frames", "contrast", "layers", *sizes, "mean", "gain", "ms a frame"),

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from partgate.cli._app import DEFAULT_HOME, HomeOption, JsonFlag, acting_user, app
 from partgate.cli._budget import read_budget
+from partgate.cli._kind_text import print_kind
 from partgate.cli._learn_options import (
     Align,
     AlignScale,
@@ -31,8 +32,8 @@ from partgate.cli._learn_options import (
     KindOption,
     Layers,
     Masks,
-    RecipeFile,
     Precision,
+    RecipeFile,
     Regions,
     Size,
     SkipBad,
@@ -63,13 +64,13 @@ def learn(
     recipe: RecipeFile = None,
     region: Regions = None,
     masks: Masks = None,
-    kind: KindOption = "patchcore",
+    kind: KindOption = None,
     steps: Steps = None,
     backbone: Backbone = None,
     layers: Layers = None,
     contrast: Contrast = None,
-    weights: Weights = None,
     precision: Precision = "f32",
+    weights: Weights = None,
     size: Size = 256,
     tile_px: TilePx = None,
     choose: Choose = False,
@@ -103,8 +104,8 @@ def learn(
         backbone=backbone,
         layers=layers,
         contrast=contrast,
-        weights=weights,
         precision=precision,
+        weights=weights,
         size_px=size,
         tile_px=tile_px,
         choose=choose,
@@ -238,7 +239,11 @@ def _to_choose(settings: "LearnSettings", given: dict[str, Any]) -> "tuple[Choos
     """Return what is to be chosen: all that can be and was not given."""
     from partgate_engines.anomaly import choosable
 
-    return tuple(name for name in choosable(settings.kind, settings.backbone) if name not in given)
+    found = tuple(name for name in choosable(settings.kind, settings.backbone) if name not in given)
+    # Another kind has its own, and what is given stays.
+    if given.keys() & {"layers", "contrast"} or settings.precision != "f32":
+        return tuple(name for name in found if name != "kind")
+    return found
 
 
 def _limits(shift: float, turn_deg: float, scale: float) -> "PoseLimits":
@@ -296,6 +301,8 @@ def _print(summary: dict[str, Any], *, asked: bool) -> None:
     print_lines(region_lines(summary["regions"]))
     if asked:
         print_trials(summary.get("trials", []), summary["kind"])
+        if summary.get("trials"):
+            print_kind(summary.get("kind_trial"))
     for warning in calibration["warnings"]:
         out.print(f"Warning: {warning}", markup=False)
     if "defective_images" in summary:
@@ -318,6 +325,11 @@ def _what_was_made(summary: dict[str, Any]) -> str:
     training = summary.get("training")
     if training is None:
         return f"{summary['kind']}, without a memory bank"
+    if summary["kind"] == "drawn":
+        return (
+            f"drawn trained for {training['steps']} steps; for the thresholds every part was held out of a"
+            " training"
+        )
     marked = f" and {training['defects']} defective ones with masks" if training["defects"] else ""
     return (
         f"{summary['kind']} trained for {training['steps']} steps on"

@@ -35,7 +35,7 @@ from partgate.cli._threshold_options import (
     Review,
     Sensitivity,
 )
-from partgate_station import CannotWrite, ConfigError, MissingInput, Thresholds
+from partgate_station import CannotWrite, ConfigError, Thresholds
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -257,17 +257,12 @@ def _again(product: str, now: InForce, budget: "Budget") -> "Calibration":
 
 
 def _in_force(home: "Home", database: "Database", product: str) -> InForce:
-    from partgate import records
     from partgate.records import Keys
-    from partgate.retraining import threshold_evidence
+    from partgate.retraining import recipe_in_force, threshold_evidence
     from partgate_engines import Bundle
 
     with database.read() as session:
-        now = records.active(session, product)
-    if now is None:
-        raise MissingInput(
-            f"'{product}' has no recipe in force; `partgate models list` shows the products there are"
-        )
+        now = recipe_in_force(session, product)
     bundle = Bundle.open(home.bundles_path / now.model_id, trusted=Keys(home).trusted())
     calibration = bundle.manifest.calibration
     with database.read() as session:

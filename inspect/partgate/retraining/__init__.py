@@ -4,6 +4,7 @@ from partgate.retraining._candidate import CandidateImages, candidate_images
 from partgate.retraining._deferred import DeferredImages
 from partgate.retraining._forget import Forgettable, active_model, forget_images, forgettable
 from partgate.retraining._images import ReadImages, collected_images, read_images, refusal
+from partgate.retraining._in_force import recipe_in_force
 from partgate.retraining._learn import LearnedProduct, learn_product
 from partgate.retraining._masks import marked_defects
 from partgate.retraining._region_facts import region_facts, sensitivity_for
@@ -41,6 +42,7 @@ __all__ = [
     "learn_product",
     "marked_defects",
     "read_images",
+    "recipe_in_force",
     "refusal",
     "region_facts",
     "rescored",

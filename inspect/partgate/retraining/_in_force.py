@@ -7,7 +7,7 @@ from typing import Any
 from sqlmodel import Session
 
 from partgate.records import Active, RegistryError, activate, active, add_recipe, audit
-from partgate_station import Recipe
+from partgate_station import MissingInput, Recipe
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,6 +19,20 @@ class Change:
     after: Mapping[str, Any]
     by: str
     reason: str
+
+
+def recipe_in_force(session: Session, product: str) -> Active:
+    """Return what judges a product's parts, to show it or to change it.
+
+    Raises:
+        MissingInput: the product has none.
+    """
+    now = active(session, product)
+    if now is None:
+        raise MissingInput(
+            f"'{product}' has no recipe in force; `partgate models list` shows the products there are"
+        )
+    return now
 
 
 def put_into_force(session: Session, recipe: Recipe, change: Change, *, since: Active) -> int:

@@ -153,6 +153,8 @@ def learned_report(
         report["contrast"], report["layers"] = learned.contrast, list(learned.layers)
         report["tile_px"] = None if learned.tiling is None else learned.tiling.tile_px
         report["trials"] = [trial.model_dump(mode="json") for trial in learned.trials]
+        if learned.kind_trial is not None:
+            report["kind_trial"] = learned.kind_trial.model_dump(mode="json")
     if defective:
         scores = score_images(bundle, defective, recipe.regions, progress, step="scoring defects")
         verdicts = [recipe.thresholds.verdict(score) for score in scores]

@@ -91,13 +91,23 @@ def test_trials_of_older_models_do_not_say_which_was_taken(best: float, expected
 @pytest.mark.parametrize(
     ("given", "expected"),
     [
-        ({}, ("tile_px", "layers", "contrast")),
-        ({"tile_px": 512}, ("layers", "contrast")),
+        ({}, ("tile_px", "layers", "contrast", "kind")),
+        ({"tile_px": 512}, ("layers", "contrast", "kind")),
+        ({"contrast": "global"}, ("tile_px", "layers")),
+        ({"kind": "patchcore"}, ("tile_px", "layers", "contrast")),
         ({"layers": "blocks.2,blocks.4", "contrast": "global"}, ("tile_px",)),
         ({"backbone": "resnet18", "layers": None}, ("tile_px", "contrast")),
         ({"kind": "drawn"}, ("tile_px",)),
     ],
-    ids=["nothing", "tiles", "layers and contrast", "another backbone", "another kind"],
+    ids=[
+        "nothing",
+        "tiles",
+        "contrast",
+        "the usual kind",
+        "layers and contrast",
+        "another backbone",
+        "another kind",
+    ],
 )
 def test_what_is_given_is_not_chosen(given: dict[str, Any], expected: tuple[str, ...]) -> None:
     asked: dict[str, Any] = {"layers": None, **given}

@@ -300,7 +300,8 @@ def test_stages_are_those_that_were_asked_for() -> None:
 @pytest.mark.parametrize(
     ("kind", "backbone", "expected"),
     [
-        ("patchcore", "tf_efficientnet_lite0", ("tile_px", "layers", "contrast")),
+        ("patchcore", "tf_efficientnet_lite0", ("tile_px", "layers", "contrast", "kind")),
+        ("patchcore", "resnet18", ("tile_px", "contrast")),
         ("padim", "resnet18", ("tile_px", "contrast")),
         ("drawn", "tf_efficientnet_lite0", ("tile_px",)),
         ("reverse-distillation", "tf_efficientnet_lite0", ("tile_px", "contrast")),

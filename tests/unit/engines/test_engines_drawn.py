@@ -100,8 +100,8 @@ def test_tiles_and_colours_are_learned(
     ("parts", "budget", "told"),
     [
         pytest.param(20, Budget(), True, id="few"),
-        pytest.param(99, Budget(), True, id="just too few"),
-        pytest.param(100, Budget(), False, id="enough"),
+        pytest.param(89, Budget(), True, id="just too few"),
+        pytest.param(90, Budget(), False, id="enough"),
         pytest.param(59, Budget(review_one_in=20), False, id="review is guaranteed"),
         pytest.param(58, Budget(review_one_in=20), True, id="review is extrapolated"),
         pytest.param(20, Budget(commissioning=True), False, id="people look at the band"),

@@ -60,16 +60,10 @@ def drawn_graphs(
     Raises:
         WeightsRefused, GraphRefused, ImagesRefused, ConfigError: as `learn`.
     """
-    settings = lesson.settings
+    settings, tiled = lesson.settings, lesson.settings.tile_px is not None
     with calm():
-        model = build_model(
-            backbone=settings.backbone, layers=(_LAST,), size_px=settings.size_px, weights=lesson.weights
-        )
-        model.requires_grad_(requires_grad=False)
-        grid = settings.size_px // 16, settings.size_px // 16
-        tiled = settings.tile_px is not None
-        module = DrawnGraph(model, size_px=settings.size_px, grid=grid, tiled=tiled)
-        looking = _Looking(module=module, lesson=lesson, grid=grid)
+        looking = looking_for(lesson)
+        module, grid = looking.module, looking.grid
         pool = looking.pool(good)
         seen = _some_of(np.arange(len(good)), settings.seed)
         pictured = looking.pictured(Chosen(good, seen))
@@ -94,7 +88,7 @@ def drawn_graphs(
             again = USUAL / max(float(np.nanmean(of_bank)), _LEAST_USUAL)
             scale, of_bank = again * scale, again * of_bank
             scaled = MemoryBank(rows=np.float32(scale) * bank.rows, origin=np.array(bank.origin))
-        weight = _weight(of_bank, of_head, _TILED_WEIGHTS if tiled else _WEIGHTS)
+        weight = head_weight(of_bank, of_head, tiled=tiled)
         module.taught(scale=scale, weight=weight, scaling=scaling, head=head)
     lesson.progress("export", 0, 1)
     content = exported(module, Sizes(size_px=settings.size_px, grid=grid, features=bank.rows.shape[1]))
@@ -112,7 +106,7 @@ def drawn_graphs(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Looking:
+class Looking:
     """How images become features."""
 
     module: DrawnGraph
@@ -126,7 +120,7 @@ class _Looking:
         for position, image in enumerate(good):
             pixels = checked(image)
             placement = self._place(pixels)
-            patches, _ = self._features(placement.cut(pixels), placement.rows, placement.columns)
+            patches, _ = self.features(placement.cut(pixels), placement.rows, placement.columns)
             rows = patches.flatten(2).transpose(1, 2).flatten(0, 1).numpy()[placement.mask.ravel() > 0]
             most = max(_LARGEST_POOL // (rows.shape[1] * len(good)), 1)
             found.append(rows if len(rows) <= most else rows[np.sort(random.permutation(len(rows))[:most])])
@@ -142,14 +136,15 @@ class _Looking:
         layers: list[Layers] = []
         covered: list[NDArray[np.float32]] = []
         for done, image in enumerate(good):
-            pictures = pictures_of(self._tile(image, random), random)
-            _, seen = self._features(np.concatenate((pictures.clean, pictures.spoilt)), eye, eye)
-            layers.append(_halved(seen))
+            tile, _ = self.tile(image, random)
+            pictures = pictures_of(tile, random)
+            _, seen = self.features(np.concatenate((pictures.clean, pictures.spoilt)), eye, eye)
+            layers.append(halved(seen))
             covered.append(pictures.covered)
             self.lesson.progress("defects drawn", done + 1, len(good))
         return Pictured(
-            clean=_joined(layers, lambda layer: layer[:-DEFECTS]),
-            spoilt=_joined(layers, lambda layer: layer[-DEFECTS:]),
+            clean=joined(layers, lambda layer: layer[:-DEFECTS]),
+            spoilt=joined(layers, lambda layer: layer[-DEFECTS:]),
             covered=torch.from_numpy(np.concatenate(covered)),
         )
 
@@ -166,28 +161,32 @@ class _Looking:
         score, _ = module_reference(self.module, others, look).judge(checked(image))
         return score
 
-    def _tile(self, image: GoodImage, random: np.random.Generator) -> NDArray[np.uint8]:
-        """Return one of an image's tiles as it is seen: (s, s, c), resized.
+    def tile(
+        self, image: GoodImage, random: np.random.Generator
+    ) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+        """Return one of an image's tiles as it is seen, resized: (s, s, c), and its mask: (gh, gw).
 
         In whole grey levels, good ones like those with defects: a head would find whatever differs.
         """
         pixels = checked(image)
         placement = self._place(pixels)
         tiles = placement.cut(pixels)
-        tile = tiles[int(random.integers(len(tiles)))].astype(np.float32)
+        chosen = int(random.integers(len(tiles)))
+        tile = tiles[chosen].astype(np.float32)
         small = np.einsum("ah,hwc,wb->abc", placement.rows, tile, placement.columns, optimize=True)
-        return np.asarray(np.clip(np.rint(small), 0, 255), dtype=np.uint8)
+        return np.asarray(np.clip(np.rint(small), 0, 255), dtype=np.uint8), placement.mask[chosen]
 
-    def _features(
+    def features(
         self, frames: NDArray[np.uint8], rows: NDArray[np.float32], columns: NDArray[np.float32]
     ) -> tuple[Tensor, Layers]:
+        """Return what the bank compares and what the head sees of n pictures, once they are resized."""
         channels = torch.eye(3) if frames.shape[3] == 3 else torch.ones(3, 1)  # noqa: PLR2004 - colours
         found: list[tuple[Tensor, Layers]] = []
         with torch.no_grad():
             for few in torch.split(torch.from_numpy(np.array(frames)), BATCH // 2):
                 arrays = torch.from_numpy(np.array(rows)), torch.from_numpy(np.array(columns))
                 found.append(self.module.backbone(self.module.resized(few, *arrays, channels)))
-        return torch.cat([patches for patches, _ in found]), _joined([seen for _, seen in found])
+        return torch.cat([patches for patches, _ in found]), joined([seen for _, seen in found])
 
     def _place(self, pixels: NDArray[np.uint8]) -> Placement:
         settings = self.lesson.settings
@@ -201,10 +200,22 @@ class _Looking:
         )
 
 
-def _weight(of_bank: NDArray[np.float64], of_head: NDArray[np.float64], limits: tuple[float, float]) -> float:
+def looking_for(lesson: Lesson) -> Looking:
+    """Open the backbone of a lesson; its graph has not been taught yet."""
+    settings = lesson.settings
+    model = build_model(
+        backbone=settings.backbone, layers=(_LAST,), size_px=settings.size_px, weights=lesson.weights
+    )
+    model.requires_grad_(requires_grad=False)
+    grid = settings.size_px // 16, settings.size_px // 16
+    module = DrawnGraph(model, size_px=settings.size_px, grid=grid, tiled=settings.tile_px is not None)
+    return Looking(module=module, lesson=lesson, grid=grid)
+
+
+def head_weight(of_bank: NDArray[np.float64], of_head: NDArray[np.float64], *, tiled: bool) -> float:
     """Return the head's weight: one at which it deviates between good parts as much as the bank does."""
     spread = float(of_head.std())
-    return float(np.clip(of_bank.std() / max(spread, 1e-6), *limits))
+    return float(np.clip(of_bank.std() / max(spread, 1e-6), *(_TILED_WEIGHTS if tiled else _WEIGHTS)))
 
 
 def _named(progress: Progress, step: str) -> Progress:
@@ -240,11 +251,13 @@ def _usual(pool: _Pool, bank: MemoryBank, sources: Sequence[Source]) -> float:
     return float(np.mean(found)) if found else USUAL
 
 
-def _halved(layers: Layers) -> Layers:
+def halved(layers: Layers) -> Layers:
+    """Return what a head sees in half the memory."""
     fine, middle, coarse = (layer.to(torch.float16) for layer in layers)
     return fine, middle, coarse
 
 
-def _joined(several: Sequence[Layers], part: Callable[[Tensor], Tensor] = lambda layer: layer) -> Layers:
+def joined(several: Sequence[Layers], part: Callable[[Tensor], Tensor] = lambda layer: layer) -> Layers:
+    """Return what a head sees of several pictures after each other, or a part of what it sees of each."""
     fine, middle, coarse = (torch.cat([part(layer) for layer in same]) for same in zip(*several, strict=True))
     return fine, middle, coarse
