@@ -88,7 +88,7 @@ def _gain(trial: dict[str, Any], which: str) -> str:
 
 def _cost(kind: str, other: str) -> str:
     return (
-        f"No image can be added to {kind} or taken out of it: `partgate retrain` and `partgate models forget`"
+        f"No image can be added to {kind} or taken out of it: partgate retrain and partgate models forget"
         f" refuse it, and what QA finds is learned by learning anew. --kind {other} has a memory bank, where"
         " they work."
     )

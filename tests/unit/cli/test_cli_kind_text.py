@@ -44,7 +44,7 @@ def test_the_terminal_says_which_kind_and_why(
     shown = capsys.readouterr().out
     assert said in shown
     assert "-3.5 ± 1.5 on those it was not" in shown
-    assert ("`partgate retrain` and `partgate models forget` refuse it" in shown) is cost
+    assert ("partgate retrain and partgate models forget refuse it" in shown) is cost
     assert ("--kind patchcore has a memory bank" in shown) is cost
     assert "By 144 defects drawn on 24 good images" in shown
     rows = [line.split() for line in shown.splitlines() if line.startswith(("lines", "zones"))]
