@@ -12,7 +12,7 @@ from typing import Literal
 
 import numpy as np
 
-from benchmarks._apart import apart
+from benchmarks._apart import with_memory
 from benchmarks._result import Bound, Result, result
 from benchmarks.magnetic_tiles import Outcome, Split, anomalibs, auroc, ours, parts_split
 from partgate_cameras import draw_part
@@ -45,7 +45,7 @@ def _curve(name: str, whole: Split, counts: Sequence[int]) -> Iterator[Result]:
         parts = Split(learn=whole.learn[:count], good=whole.good, defective=whole.defective)
         settings = LearnSettings(keep_outliers=True, bank_rows=min(ROWS, count * PATCHES))
         mine, _ = ours(parts, settings)
-        theirs = apart(anomalibs, parts, settings)
+        theirs = with_memory(anomalibs, parts, settings)
         (own, other), tested = (_auroc(one) for one in (mine, theirs)), _tested(parts)
         yield result(
             f"AUROC, {name}, {count} good",

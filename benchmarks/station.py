@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks._apart import alone
 from benchmarks._arms import interval
 from benchmarks._frames import parts
 from benchmarks._line_watch import STAGES, LineWatch
@@ -64,7 +65,7 @@ def run(*, rounds: int, folder: Path, parts: int | None = None) -> list[Result]:
         one
         for each in divided
         for rate in RATES
-        for one in _latency(home, each, rate=rate, count=parts or _parts(rounds, rate))
+        for one in alone(_latency, home.path, each, rate, parts or _parts(rounds, rate))
     ]
     return [*(_throughput(home, each, max(3, rounds // 10)) for each in divided), *latencies]
 
@@ -89,7 +90,7 @@ def _titled(config: StationConfig) -> str:
 
 
 def _throughput(home: Home, config: StationConfig, rounds: int) -> Result:
-    pairs = [(_bare(home, config), _station(home, config)) for _ in range(rounds)]
+    pairs = [(alone(_bare, home.path, config), alone(_station, home.path, config)) for _ in range(rounds)]
     ratios = [bare_s / whole_s for (bare_s, _), (whole_s, _) in pairs]
     bare_s, whole_s = (statistics.median(one[side][0] for one in pairs) for side in (0, 1))
     bare, whole = (_by_part([one[side][1] for one in pairs]) for side in (0, 1))
@@ -113,8 +114,9 @@ def _by_part(found: Sequence[Mapping[str, float]]) -> str:
     return f"{sum(means.values()):.1f} ms" + (f" ({text})" if len(means) > 1 else "")
 
 
-def _latency(home: Home, config: StationConfig, *, rate: int, count: int) -> list[Result]:
+def _latency(home_path: Path, config: StationConfig, rate: int, count: int) -> list[Result]:
     """Run the station at a fixed rate; every image kept, so that the recorder is busy."""
+    home = Home.open(home_path)
     frames = _many_frames(home, WARM_UP_PARTS + count)
     camera = FolderCamera(kind="folder", camera_id="top", folder=frames)
     trigger = IntervalTrigger(kind="interval", period_s=1 / rate)
@@ -194,10 +196,11 @@ def _prepared(folder: Path) -> tuple[Home, StationConfig]:
     return home, StationConfig(station_id="bench", product=PRODUCT, trigger=trigger, cameras=(camera,))
 
 
-def _bare(home: Home, config: StationConfig) -> tuple[float, Mapping[str, float]]:
+def _bare(home_path: Path, config: StationConfig) -> tuple[float, Mapping[str, float]]:
     """Read and score every frame, and nothing else; return the seconds, and processor time by part."""
     from partgate_cameras import list_images, read_image
 
+    home = Home.open(home_path)
     (bundle,) = [Bundle.open(path.parent, trusted=None) for path in home.bundles_path.glob("*/manifest.json")]
     options, meter = OpenVinoOptions.of_station(config), Meter()
     with contextlib.ExitStack() as stack:
@@ -216,12 +219,13 @@ def _bare(home: Home, config: StationConfig) -> tuple[float, Mapping[str, float]
     return took_s, meter.ms_by_part(FRAMES)
 
 
-def _station(home: Home, config: StationConfig) -> tuple[float, Mapping[str, float]]:
+def _station(home_path: Path, config: StationConfig) -> tuple[float, Mapping[str, float]]:
     """Run the station over the same frames.
 
     Returns:
         The seconds from first trigger to last signal, and milliseconds of processor time by part.
     """
+    home = Home.open(home_path)
     moments, meter = list[float](), Meter()
 
     def note(outcome: object) -> None:
