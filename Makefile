@@ -26,9 +26,6 @@ else
 	$(BIN)/pytest $(ARGS)
 endif
 
-# One thread each for torch: beside another run its threads wait for each other (a training of 3 s took 141).
-test-units test-processes: export OMP_NUM_THREADS := 1
-
 test-units:
 	$(BIN)/pytest tests/unit
 
