@@ -10,15 +10,6 @@ FalseRejects = Annotated[
     str | None,
     typer.Option(metavar="1/N", help="Set both for this share of good parts rejected, such as 1/500."),
 ]
-FalseReviews = Annotated[
-    str | None,
-    typer.Option(
-        metavar="1/N",
-        help="With --false-rejects: the share that may be reviewed or rejected.",
-        show_default="ten times as many, at most 1/20",
-    ),
-]
-Confidence = Annotated[float, typer.Option(min=0.5, max=0.9999, help="How sure --false-rejects has to be.")]
 Commissioning = Annotated[
     bool,
     typer.Option(

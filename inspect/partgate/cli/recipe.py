@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from partgate.cli._app import DEFAULT_HOME, HomeOption, JsonFlag, acting_user, app
 from partgate.cli._budget import read_budget
+from partgate.cli._learn_options import Confidence, FalseReviews
 from partgate.cli._output import err, print_json, print_lines
 from partgate.cli._recipe_text import (
     change_json,
@@ -25,10 +26,8 @@ from partgate.cli._score_picture import score_picture
 from partgate.cli._threshold_options import (
     By,
     Commissioning,
-    Confidence,
     DryRun,
     FalseRejects,
-    FalseReviews,
     Reason,
     RegionName,
     Reject,
