@@ -19,6 +19,11 @@ head's is its worst patch alone (docs/decisions/0028)."""
 USUAL = 10.0
 """What the bank says of the worst patches of a good part that it does not hold."""
 
+_BANK_LEAST = 0.5
+"""What the map says at least of the bank's distance, where 10 is usual. A patch that the bank holds is away
+from it by the root of a rounding error, up to a thousandth of the scale; added to the head's part it would
+count as a difference between two runtimes, which nobody could see."""
+
 _HEAD_LEAST = 6.0  # logits below -6 say no more than -6: so maps and scores are never below zero
 _FIRST, _LAST = 2, 6  # blocks whose features are looked at
 _WIDTH = 48
@@ -96,7 +101,8 @@ class Scaling(nn.Module):
 class DrawnGraph(PatchGraph):
     """The sum of the distance to the memory bank, in tenths of the usual one, and the head's logit.
 
-    Both parts are means over their own worst patches; the map is the sum of both at every patch.
+    Both parts are means over their own worst patches; the map is the sum of both at every patch, where a
+    distance below `_BANK_LEAST` counts as that.
     """
 
     def __init__(self, model: PatchcoreModel, *, size_px: int, grid: Grid, tiled: bool) -> None:
@@ -132,7 +138,9 @@ class DrawnGraph(PatchGraph):
         worst = torch.topk(spoilt.flatten(1), self._head_worst, dim=1).values.mean(dim=1)
         # Whatever is not a number anywhere makes the score none: what a TopK does with NaN is not defined.
         doubt = (said - said).sum(dim=(1, 2))
-        return far + worst + doubt, far_map + spoilt, features
+        # By a sum, not by the larger of the two: of what is not a number runtimes take the other.
+        lifted = far_map + (_BANK_LEAST * mask - far_map).relu()
+        return far + worst + doubt, lifted + spoilt, features
 
 
 def _doubled(layer: Tensor) -> Tensor:
