@@ -40,6 +40,7 @@ def forget(
     Example: `partgate models forget tile --image exp1_num_9196.jpg --reason "a crack, seen by Vera"`
     """
     from partgate.cli._change import write_change
+    from partgate.cli._give_way import give_way
     from partgate.records import Database, Home
     from partgate.retraining import forget_images, forgettable
 
@@ -50,6 +51,7 @@ def forget(
         raise typer.BadParameter("say why with --reason TEXT; it is kept with the recipe")
     who = f"{by.strip()} ({acting_user()})" if by.strip() else acting_user()
     opened = Home.open(home, create=False)
+    give_way(opened)
     with contextlib.closing(Database.open(opened)) as database, progress_bar() as progress:
         what = forgettable(opened, database, product, names)
         made = (

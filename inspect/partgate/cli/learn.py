@@ -156,11 +156,13 @@ def _taught(
     home_path: Path,
 ) -> dict[str, Any]:
     """Learn the product, write its page, and return what to say of it."""
+    from partgate.cli._give_way import give_way
     from partgate.records import Database, Home
     from partgate.retraining import StepTimes, learn_product, marked_defects
 
     started_s = time.monotonic()
     opened = Home.open(home_path)
+    give_way(opened)
     with contextlib.closing(Database.open(opened)) as database, progress_bar() as shown:
         progress = StepTimes(shown)
         given = _good(opened, database, sources, progress)

@@ -32,10 +32,12 @@ def retrain(
     pictures of what came in lies in the home at the end.
     """
     from partgate.cli._change import write_change
+    from partgate.cli._give_way import give_way
     from partgate.records import Database, Home
     from partgate.retraining import retrain_product
 
     opened = Home.open(home, create=False)
+    give_way(opened)
     with contextlib.closing(Database.open(opened)) as database, progress_bar() as progress:
         candidate = retrain_product(opened, database, product, by=acting_user(), progress=progress)
         page = write_change(opened, database, candidate)

@@ -2,9 +2,10 @@
 
     received --> up to 32 commands --> images on disk --> rows in one transaction --> done
 
-It is niced: the line's core is not its own. It ends when it is told to, or when the line's end of the
-connection closes: what it has received by then is written first, also when the line was killed. Ctrl-C and
-SIGTERM, which a terminal or systemd send to every process of a station, are for the line alone.
+It is niced, and idle for as long as it keeps up (`_recorder_priority.py`): the line's core is not its own.
+It ends when it is told to, or when the line's end of the connection closes: what it has received by then is
+written first, also when the line was killed. Ctrl-C and SIGTERM, which a terminal or systemd send to every
+process of a station, are for the line alone.
 """
 
 import contextlib
@@ -30,9 +31,9 @@ from partgate.records._home import Home
 from partgate.records._images import ImageStore
 from partgate.records._journal import recorder_lock
 from partgate.records._recorder_messages import Received
+from partgate.records._recorder_priority import NICENESS, hurry
 from partgate.records._writing import Keep, PartWriter
 
-NICENESS = 10
 EXPENDABLE = 200  # of 1,000: when memory runs out, before the line, which starts this process again
 BATCH = 32  # commands: the opening and closing of 16 parts
 # Nobody waits for these rows: the journal has made the triggers durable. Gathered, 100 parts/s cost the
@@ -175,6 +176,7 @@ class Desk:
             case "memory":
                 self._memory = FrameMemoryReader(descriptors[0], slot_bytes=message["slot_bytes"])
             case _:
+                hurry()
                 self._ended = True
                 within_s = message["within_s"]
                 self._writer.give_up_after(LAST_WORDS_S if within_s is None else within_s)

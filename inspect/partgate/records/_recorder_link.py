@@ -22,6 +22,7 @@ from partgate.records import _recorder_messages as wire
 from partgate.records._commands import Command
 from partgate.records._frame_memory import FrameMemory, bytes_of
 from partgate.records._recorder_life import LifeEnded, RecorderLife
+from partgate.records._recorder_priority import RecorderPriority
 
 TURN_S = 0.5
 SILENT_TURNS = 20  # counted, not timed: a line that was itself stopped must not blame its recorder
@@ -123,8 +124,11 @@ class RecorderLink:
         try:
             life = self._start()
             self.pid, self._memory_is_known, self._silent = life.pid, False, 0
+            priority = RecorderPriority(life.pid)
             while not self._is_over():
                 self._turn(life)
+                if self._ready.is_set():
+                    priority.follow(len(self._sent) + len(self._waiting) + len(self._incoming))
             self._say_end(life)
         except LifeEnded as ended:
             why = str(ended)

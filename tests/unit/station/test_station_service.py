@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from partgate.records import StoreBusy
+from partgate.records._recorder_priority import NICENESS
 from partgate_station import AlreadyRunning, ConfigError, Unavailable, load_station
 
 UNIT = Path(__file__).parents[3] / "station_config/systemd/partgate@.service"
@@ -41,6 +42,12 @@ def test_the_manager_is_told_and_tells_the_station_alone() -> None:
     assert float(unit["Service.WatchdogSec"][0]) >= 10
     assert unit["Service.TimeoutStopSec"] == ["10"]
     assert unit["Service.KillMode"] == ["mixed"]
+
+
+def test_the_recorder_may_come_back_from_what_is_left_over() -> None:
+    unit = settings(UNIT.read_text())
+    assert int(unit["Service.LimitNICE"][0]) == int(unit["Service.Nice"][0]) + NICENESS
+    assert unit["Service.LimitNICE"][0].startswith("+")  # otherwise it is no niceness, but 20 less it
 
 
 def test_it_may_write_its_home_and_nothing_else() -> None:
