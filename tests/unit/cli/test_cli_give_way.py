@@ -6,7 +6,6 @@ from unittest import mock
 
 import pytest
 
-from partgate.cli import _give_way
 from partgate.cli._give_way import NICENESS, give_way
 from partgate.records import Home
 
@@ -18,7 +17,7 @@ def home(tmp_path: Path) -> Home:
 
 def test_beside_a_station_that_runs_learning_takes_what_it_leaves(home: Home) -> None:
     # Not really: who is no root could not take it back, and the tests after this one would be slow.
-    with home.lock("station-line1"), mock.patch.object(_give_way.os, "nice") as nice:
+    with home.lock("station-line1"), mock.patch("os.nice") as nice:
         give_way(home)
     nice.assert_called_once_with(NICENESS)
 

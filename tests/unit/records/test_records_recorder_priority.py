@@ -56,7 +56,7 @@ def test_it_is_idle_until_it_is_behind_and_again_once_it_has_caught_up(process: 
 
 
 def test_who_could_not_come_back_does_not_become_idle(process: int) -> None:
-    with mock.patch.object(priority.os, "sched_setscheduler", side_effect=PermissionError):
+    with mock.patch("os.sched_setscheduler", side_effect=PermissionError):
         assert not can_come_back()
         followed = RecorderPriority(process)
         followed.follow(0)
@@ -67,7 +67,7 @@ def test_who_could_not_come_back_does_not_become_idle(process: int) -> None:
 def test_a_refusal_in_service_is_said_once_and_nothing_else_is_tried(process: int) -> None:
     with mock.patch.object(priority, "can_come_back", return_value=True):
         followed = RecorderPriority(process)
-    with mock.patch.object(priority.os, "sched_setscheduler", side_effect=PermissionError) as refused:
+    with mock.patch("os.sched_setscheduler", side_effect=PermissionError) as refused:
         followed.follow(0)
         tried = refused.call_count
         followed.follow(BEHIND + 1)
@@ -76,7 +76,7 @@ def test_a_refusal_in_service_is_said_once_and_nothing_else_is_tried(process: in
 
 def test_a_process_that_has_ended_is_no_error(process: int) -> None:
     followed = RecorderPriority(process)
-    with mock.patch.object(priority.os, "sched_setscheduler", side_effect=ProcessLookupError):
+    with mock.patch("os.sched_setscheduler", side_effect=ProcessLookupError):
         followed.follow(0)
     RecorderPriority(2**22 + 1).follow(0)  # more than there may be
 
