@@ -107,6 +107,21 @@ def processor_features() -> str:
     return f"{platform.machine()} {model} {digest[:16]}"
 
 
+def adds_bytes_exactly(flags: str | None = None) -> bool:
+    """Return whether OpenVINO adds up products of bytes without an overflow on this processor.
+
+    On x86 without VNNI it takes an instruction that adds two products in 16 bits and cuts off what does not
+    fit: features were 30 % off on an EPYC with AVX2.
+
+    Args:
+        flags: what Linux says that an x86 processor can do; None asks it.
+    """
+    found = set((_cpuinfo().get("flags", "") if flags is None else flags).split())
+    return not found or bool(found & _ADD_IN_32_BITS)
+
+
+_ADD_IN_32_BITS = {"avx512_vnni", "avx_vnni", "amx_int8"}
+
 _TELLING = (
     "vendor_id", "cpu family", "model", "stepping", "flags",
     "CPU implementer", "CPU architecture", "CPU variant", "CPU part", "Features",

@@ -13,6 +13,7 @@ import onnx
 from numpy.typing import NDArray
 
 from partgate_engines._errors import GraphRefused
+from partgate_engines._machine import adds_bytes_exactly, processor_name
 from partgate_engines._manifest import Contrast, GraphPrecision, KindName
 from partgate_engines._openvino_device import evaluate, library
 from partgate_engines._resize import resize_matrix
@@ -307,8 +308,17 @@ def _compare(content: bytes, example: Arrays, expected: Arrays, *, in_steps: boo
         if not off <= allowed:
             raise GraphRefused(
                 f"the exported graph is wrong: {name} for frames of {example[0].shape} differs from torch by"
-                f" {off:.1e} of its {scale} (at most {allowed:.0e} is allowed)"
+                f" {off:.1e} of its {scale} (at most {allowed:.0e} is allowed){_advice(in_steps=in_steps)}"
             )
+
+
+def _advice(*, in_steps: bool) -> str:
+    if not in_steps or adds_bytes_exactly():
+        return ""
+    return (
+        f"; this processor ({processor_name()}) has no VNNI, without which sums of bytes overflow:"
+        " learn in float32 (leave out --precision int8), or on the station's processor if that has it"
+    )
 
 
 def _difference(ours: NDArray[Any], theirs: NDArray[Any], *, in_steps: bool) -> float:

@@ -20,6 +20,7 @@ from partgate_engines import (
     verify_parity,
 )
 from partgate_engines._bank import MemoryBank, without
+from partgate_engines._machine import adds_bytes_exactly, processor_name
 from partgate_engines._openvino import OpenVinoGraph
 from partgate_engines._openvino_bytes import bank_bytes, bank_inputs
 from partgate_engines._openvino_device import DeviceConfig, compile_graph
@@ -42,7 +43,33 @@ STEP = 0.25
 @pytest.fixture(scope="module")
 def eight(good: Sequence[GoodImage], graphs: Path, settings: LearnSettings) -> Learned:
     """The thirty good parts, learned in eight bits."""
+    if not adds_bytes_exactly():
+        pytest.skip(f"{processor_name()} has no VNNI: int8 is refused here, which a test of its own holds")
     return learn(good, settings=replace(settings, precision="int8"), graphs=graphs)
+
+
+def test_where_sums_of_bytes_overflow_it_is_refused_and_says_why(
+    good: Sequence[GoodImage], graphs: Path, settings: LearnSettings
+) -> None:
+    if adds_bytes_exactly():
+        pytest.skip(f"{processor_name()} adds them exactly")
+    with pytest.raises(GraphRefused, match=r"has no VNNI.*leave out --precision int8"):
+        learn(good, settings=replace(settings, precision="int8"), graphs=graphs)
+
+
+@pytest.mark.parametrize(
+    ("flags", "exact"),
+    [
+        ("sse avx2", False),
+        ("avx512f avx512bw", False),
+        ("avx2 avx_vnni", True),
+        ("avx512_vnni", True),
+        ("", True),
+    ],
+    ids=["AVX2", "AVX-512 alone", "VNNI in 256 bits", "VNNI in 512 bits", "not x86"],
+)
+def test_which_processors_add_bytes_exactly(flags: str, exact: bool) -> None:
+    assert adds_bytes_exactly(flags) is exact
 
 
 @pytest.fixture(scope="module")
