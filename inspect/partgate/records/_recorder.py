@@ -25,12 +25,12 @@ from partgate.records._errors import (
 from partgate.records._images import ImageStore
 from partgate.records._parts import ClosedPart, OpenPart, close_interrupted, highest_trigger_id, insert_open
 from partgate.records._queue import BoundedQueue, QueueClosed, QueueFull
+from partgate.records._recorder_priority import NICENESS
 from partgate.records._registry import add_station
 from partgate.records._writing import RETRY_S, Keep, PartWriter
 
 ROW_TIMEOUT_S = 60.0
 QUEUE_TIMEOUT_S = 60.0
-NICENESS = 10
 BATCH_PARTS = 16  # whose images and rows wait for the disk together
 
 log = structlog.get_logger(__name__)

@@ -64,7 +64,7 @@ def test_who_could_not_come_back_does_not_become_idle(process: int) -> None:
     assert _policies(process) == {os.SCHED_OTHER}
 
 
-def test_a_refusal_in_service_is_said_once_and_nothing_else_is_tried(process: int) -> None:
+def test_after_a_refusal_in_service_nothing_else_is_tried(process: int) -> None:
     with mock.patch.object(priority, "can_come_back", return_value=True):
         followed = RecorderPriority(process)
     with mock.patch("os.sched_setscheduler", side_effect=PermissionError) as refused:
