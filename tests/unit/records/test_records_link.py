@@ -1,11 +1,15 @@
 """The line's thread that keeps the recorder's process, with processes that are only played."""
 
+import errno
 import json
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -19,6 +23,7 @@ from partgate.records._recorder_link import RecorderLink
 from partgate_station import Verdict
 
 TIMEOUT_S = 10
+BLOCK_BYTES = 512  # what st_blocks counts
 
 
 class PlayedLife(RecorderLife):
@@ -262,3 +267,40 @@ def test_frames_cross_to_the_last_bit_and_cannot_be_written() -> None:
     assert anomaly_map is None
     memory.give_back(places)
     assert memory.idle
+
+
+def test_the_memory_for_frames_is_taken_at_once() -> None:
+    memory = FrameMemory(slot_bytes=300_000, frames=2)
+    taken = os.fstat(memory.descriptor)
+    assert taken.st_size == memory.slots * memory.slot_bytes
+    assert taken.st_blocks * BLOCK_BYTES >= taken.st_size
+    memory.close()
+
+
+def _descriptors() -> int:
+    return sum(1 for _ in Path("/proc/self/fd").iterdir())
+
+
+def test_where_there_is_no_room_for_frames_it_says_so_and_keeps_nothing() -> None:
+    open_before = _descriptors()
+    with (
+        mock.patch("os.posix_fallocate", side_effect=OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))),
+        pytest.raises(MemoryError, match=r"9 MB for frames on their way to the disk: No space left"),
+    ):
+        FrameMemory(slot_bytes=300_000, frames=2)
+    assert _descriptors() == open_before
+
+
+def test_a_line_without_room_for_frames_records_once_there_is() -> None:
+    played, refusals = _Played(_does), iter([OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))])
+    take = os.posix_fallocate
+
+    def taken(*arguments: int) -> None:
+        for refusal in refusals:
+            raise refusal
+        take(*arguments)
+
+    with mock.patch("os.posix_fallocate", taken), _linked(played) as link:
+        link.submit(_close(7, _frame()))
+        assert played.wait_done(1) == [7]
+        assert link.restarts == 1
