@@ -7,6 +7,7 @@ from itertools import cycle
 from weakref import ref
 
 import numpy as np
+import structlog
 from numpy.typing import NDArray
 
 from partgate_engines._bundle import Bundle
@@ -24,6 +25,9 @@ from partgate_station import Region
 
 _Judged = tuple[float, NDArray[np.float32]]
 
+log = structlog.get_logger(__name__)
+
+_AUTO = 'set precision = "auto" under [openvino] to have the fastest of those that this processor has'
 _PLACEMENTS_KEPT = 16
 _LEAST_REQUESTS = 2  # while one frame is judged, the next is cut out and averaged
 
@@ -66,7 +70,10 @@ class OpenVinoRuntime:
             for with_map in (False, True)
         )
         step = bundle.manifest.feature_step
-        self._precision = _said_precision(bundle.manifest.precision, precision_of(alone))
+        computed = precision_of(alone)
+        if options.precision not in ("auto", computed):
+            log.warning("precision.not_here", asked=options.precision, computed=computed, what_now=_AUTO)
+        self._precision = _said_precision(bundle.manifest.precision, computed)
         self._requests = [
             OpenVinoGraph(bundle.graph, compiled=alone, step=step)
             for _ in range(max(self._config.streams, _LEAST_REQUESTS))

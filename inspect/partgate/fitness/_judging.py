@@ -107,11 +107,27 @@ def _loaded(case: _Case, home: Home, on_pace: Callable[[Pace], None]) -> Iterato
             )
         stack.callback(runtime.close)
         yield ok("runtime", _described(case.bundle, runtime, home))
+        if runtime.name == "openvino":
+            yield from precision(
+                case.config.openvino.precision, fingerprint_of(case.bundle, runtime).precision
+            )
         yield _parity(case.bundle, runtime, home)
         with about("deadline"):
             pace = _pace(case, runtime)
         on_pace(pace)
         yield deadline(case.recipe.deadline_ms, pace, golden=not case.seen)
+
+
+def precision(asked: str, found: str) -> Iterator[Check]:
+    """Say if a station's file asks for a precision that its processor lacks.
+
+    Args:
+        asked: by the file.
+        found: what the graph is computed in.
+    """
+    if asked == "bf16" and asked not in found:
+        text = f"the file asks for {asked}, which this processor lacks: it computes in {found}"
+        yield note("precision", text, 'set precision = "auto" under [openvino]')
 
 
 def _active(home: Home, product: str) -> tuple[Active | None, int]:

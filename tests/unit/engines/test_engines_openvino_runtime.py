@@ -4,10 +4,12 @@ import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from structlog.testing import capture_logs
 
 from partgate_engines import (
     Bundle,
@@ -279,3 +281,19 @@ def test_cores_are_bounded_by_the_quota_of_the_cgroup(
 def test_this_process_may_use_a_core() -> None:
     assert 1 <= usable_cores() <= affine_cores()
     assert usable_cores(membership=Path("/nowhere")) == affine_cores()
+
+
+@pytest.mark.parametrize("computed", ["f32", "bf16"])
+def test_a_precision_that_the_processor_lacks_is_said(bundle: Bundle, computed: str) -> None:
+    with (
+        mock.patch("partgate_engines._openvino_runtime.precision_of", return_value=computed),
+        capture_logs() as said,
+    ):
+        OpenVinoRuntime(bundle, OpenVinoOptions(precision="bf16"), resident=ResidentEngines()).close()
+    warnings = [line for line in said if line["event"] == "precision.not_here"]
+    if computed == "bf16":
+        assert warnings == []
+    else:
+        (warning,) = warnings
+        assert (warning["asked"], warning["computed"]) == ("bf16", "f32")
+        assert "auto" in warning["what_now"]

@@ -9,7 +9,7 @@ import pytest
 
 from partgate.fitness import State, StationFitness, examine_station, exit_code
 from partgate.fitness._cameras import Seen, look_at_camera
-from partgate.fitness._judging import Pace, deadline
+from partgate.fitness._judging import Pace, deadline, precision
 from partgate.fitness._supply import rate, supply
 from partgate.records import Database, Home
 from partgate_cameras import CameraUnavailable, Frame, FrameTimeout
@@ -215,3 +215,19 @@ def test_for_how_long_the_disk_lasts() -> None:
     assert "if every part is flagged" in short.value
     assert list(supply(station(0.1), [], PACE, free_bytes=10**9)) == []
     assert list(supply(station(None), seen, None, free_bytes=10**9)) == []
+
+
+@pytest.mark.parametrize(
+    ("asked", "found", "said"),
+    [
+        ("auto", "f32", []),
+        ("f32", "int8", []),
+        ("bf16", "bf16", []),
+        ("bf16", "int8, bf16", []),
+        ("bf16", "f32", ["the file asks for bf16, which this processor lacks: it computes in f32"]),
+    ],
+)
+def test_whether_the_processor_has_the_precision_asked_for(asked: str, found: str, said: list[str]) -> None:
+    checks = list(precision(asked, found))
+    assert [check.value for check in checks] == said
+    assert all(check.state is State.NOTE and "auto" in str(check.advice) for check in checks)
