@@ -1,12 +1,14 @@
 """The graph on the CPU, by OpenVINO."""
 
 from collections.abc import Iterator, Mapping
+from math import prod
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from partgate_engines._openvino_bands import Bands, bands, takes_blocks
 from partgate_engines._openvino_bytes import bank_inputs
 from partgate_engines._openvino_device import compile_graph, library, wait_for
 from partgate_engines._openvino_map import FEATURES, FeatureMaps
@@ -42,12 +44,14 @@ class OpenVinoGraph:
         """
         if compiled is None:
             compiled = compile_graph(path, with_features=with_features, step=step)
-        self.size_px: int = _static(compiled, "rows")[0]
+        self._in_bands = takes_blocks(compiled)
+        self.size_px: int = _size(_static(compiled, "rows"))
         self.grid: Grid = _grid(_static(compiled, "mask"))
         self.features: int = _static(compiled, "bank")[1] - (step is None)  # float32 has |y|^2 beside y
         self._step = step
         self._request = compiled.create_infer_request()
         self._under_way: tuple[NDArray[np.uint8], Placement] | None = None
+        self._bands: Bands | None = None
         self._bound: dict[str, NDArray[Any]] = {}
         self._with_features = with_features
         self._patches: NDArray[np.float32] | None = None
@@ -61,11 +65,6 @@ class OpenVinoGraph:
         """
         for name, array in bank_inputs(augmented, self._step).items():
             self._bind(name, array)
-
-    def bind_placement(self, placement: Placement) -> None:
-        """Use this resize from now on."""
-        self._bind("rows", placement.rows)
-        self._bind("columns", placement.columns)
 
     def run(self, frame: NDArray[np.uint8], placement: Placement) -> tuple[float, NDArray[np.float32]]:
         """Judge one frame.
@@ -83,9 +82,12 @@ class OpenVinoGraph:
 
     def start(self, frame: NDArray[np.uint8], placement: Placement) -> None:
         """Begin to judge one frame as `run` does, and return before it is judged."""
-        self.bind_placement(placement)
-        self._bind("channels", _CHANNELS[frame.shape[2]])
         tiles = placement.cut(frame)
+        self._bind("channels", _CHANNELS[frame.shape[2]])
+        self._bands = self._bands_of(tiles) if self._in_bands else None
+        resize = self._bands or placement
+        self._bind("rows", resize.rows)
+        self._bind("columns", resize.columns)
         self._scored = None
         self._under_way = (tiles, placement)
         self._start_run(tiles, placement.mask, 0)
@@ -158,6 +160,10 @@ class OpenVinoGraph:
             raise ValueError("no frame was run with features")
         return self._patches.reshape(-1, self.features)
 
+    def _bands_of(self, tiles: NDArray[np.uint8]) -> Bands:
+        _, height_px, width_px, channels = tiles.shape
+        return bands(height_px=height_px, width_px=width_px, size_px=self.size_px, channels=channels)
+
     def _begun(self) -> tuple[NDArray[np.uint8], Placement]:
         if self._under_way is None:
             raise ValueError("no frame was begun")
@@ -174,7 +180,8 @@ class OpenVinoGraph:
 
     def _start_run(self, tiles: NDArray[np.uint8], mask: NDArray[np.float32], first: int) -> None:
         part = slice(first, first + _TILES_AT_ONCE)
-        self._bind("frames", np.ascontiguousarray(tiles[part]))
+        frames = tiles[part] if self._bands is None else self._bands.cut(tiles[part])
+        self._bind("frames", np.ascontiguousarray(frames))
         self._bind("mask", mask if len(tiles) <= _TILES_AT_ONCE else mask[part])
         self._request.start_async()
 
@@ -194,6 +201,11 @@ def _static(compiled: Any, name: str) -> list[int]:
     """Return an input's shape, -1 where it is free."""
     shape = compiled.input(name).get_partial_shape()
     return [size.get_length() if size.is_static else -1 for size in shape]
+
+
+def _size(rows: list[int]) -> int:
+    """Return the side of what a graph makes of a tile: of (s, h), or in bands (b, 1, s / b, kh)."""
+    return prod(rows[:-1])
 
 
 def _grid(mask: list[int]) -> Grid:

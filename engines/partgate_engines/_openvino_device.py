@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 
 from partgate_engines._cuda_errors import DeviceHung
 from partgate_engines._errors import GraphRefused, RuntimeUnavailable
+from partgate_engines._openvino_bands import resize_in_bands
 
 Precision = Literal["f32", "bf16", "f16"]
 
-COMPILED = 2
+COMPILED = 3
 """Change it whenever something else is compiled of a graph: engines that were kept are then not taken."""
 
 
@@ -118,7 +119,7 @@ def compile_graph(
 
 
 def read_graph(path: Path, content: bytes | None = None) -> Any:
-    """Return the `openvino.Model` of an ONNX graph, for any number of frames.
+    """Return the `openvino.Model` of an ONNX graph, for any number of frames, resizing in bands.
 
     Args:
         path: of the graph.
@@ -131,6 +132,7 @@ def read_graph(path: Path, content: bytes | None = None) -> Any:
         model = _core().read_model(path if content is None else content)
         # Graphs exported before there were tiles take one mask for all frames; the rest is the same.
         model.reshape({"mask": [-1, *model.input("mask").get_partial_shape()][-3:]})
+        resize_in_bands(model)
     return model
 
 
