@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Self
 
 import structlog
 
+from partgate.line._free_memory import give_back_free_memory
 from partgate.line._notify import Notify
 from partgate.line._outputs import Confirmation
 from partgate.line._part import Outcome
@@ -176,7 +177,10 @@ class Supervision:
         with self._looking:
             if self._readiness is None:
                 return
-            self._is_ready = is_ready = self._readiness_of_now(self._readiness)
+            is_ready = self._readiness_of_now(self._readiness)
+            if is_ready and not self._is_ready:
+                give_back_free_memory()
+            self._is_ready = is_ready
             self._show(is_ready=is_ready)
             if is_ready and not self._pulse.is_started:
                 self._pulse.is_started = self._notify.ready()
