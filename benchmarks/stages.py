@@ -77,7 +77,7 @@ def watched_arm(bundle: Path, large: bool) -> Work:  # noqa: FBT001 - arms take 
     """Judge a frame under the watch; the answers are milliseconds since the start, as in `TOTALS`."""
     import openvino  # type: ignore[import-untyped]  # the wheel ships no annotations
 
-    from partgate_engines import _openvino, _placement
+    from partgate_engines import _openvino, _openvino_bands, _placement
 
     watch = Watch()
     _profile(openvino)
@@ -86,6 +86,8 @@ def watched_arm(bundle: Path, large: bool) -> Work:  # noqa: FBT001 - arms take 
         setattr(openvino.InferRequest, method, watched)
     cut = watch.around(_placement.Placement.cut, "cut")
     _placement.Placement.cut = cut  # type: ignore[method-assign]  # nobody offers to be watched
+    blocks = watch.around(_openvino_bands.Bands.cut, "cut")
+    _openvino_bands.Bands.cut = blocks  # type: ignore[method-assign]  # likewise
     run = watch.around(_openvino.OpenVinoGraph.run_in_halves, "hand over")
     _openvino.OpenVinoGraph.run_in_halves = run  # type: ignore[method-assign]  # likewise
     # Not the others' engines: these are compiled with their profile.
