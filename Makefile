@@ -63,10 +63,12 @@ browser:
 
 # Hashed locks alone decide what is installed; the project itself goes in by path. Bytecode is made here, once: where
 # Python may not write it (PYTHONDONTWRITEBYTECODE, a service without write access), each start would compile anew.
+# The usual graph is exported here as well: torch and anomalib are imported for longer than a product is learned.
 $(VENV)/installed: requirements/bootstrap.txt requirements/dev.txt pyproject.toml
 	@./.ci/python_for_venv.sh $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/bootstrap.txt
 	$(UV) pip sync --quiet --compile-bytecode --require-hashes requirements/bootstrap.txt requirements/dev.txt
 	$(UV) pip install --quiet --no-deps --no-build-isolation --editable .
 	$(BIN)/python -m compileall -q inspect cameras engines station_config
+	$(BIN)/python -W ignore -m partgate_engines.anomaly._installed_graphs
 	@touch $@

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from partgate_engines._errors import GraphRefused, TrainingUnavailable
 from partgate_engines._write import write_file
+from partgate_engines.anomaly._installed_graphs import installed_graphs
 from partgate_engines.anomaly._settings import LearnSettings
 from partgate_engines.anomaly._weights import Weights
 
@@ -23,7 +24,7 @@ SCORED_SHARE = 0.01
 
 
 def graph_for(settings: LearnSettings, weights: Weights, graphs: Path) -> Path:
-    """Return the graph for these settings, exported now if it is not there yet.
+    """Return the graph for these settings; if it is not there yet, the installed one, or exported now.
 
     Only an export imports torch and anomalib.
 
@@ -40,7 +41,8 @@ def graph_for(settings: LearnSettings, weights: Weights, graphs: Path) -> Path:
     """
     path = graphs.absolute() / f"{_key(settings, weights)}.onnx"
     if not _intact(path):
-        content = _exported(settings, weights)
+        installed = installed_graphs() / path.name
+        content = installed.read_bytes() if _intact(installed) else _exported(settings, weights)
         write_file(path, content)
         write_file(_digest_file(path), hashlib.sha256(content).hexdigest().encode())
     return path
