@@ -92,6 +92,7 @@ def compile_graph(
     with_map: bool = True,
     with_features: bool = False,
     step: float | None = None,
+    in_bands: bool = True,
     config: DeviceConfig = PLAIN,
 ) -> Any:
     """Return the `openvino.CompiledModel` of an ONNX graph, for any number of frames.
@@ -102,12 +103,13 @@ def compile_graph(
         with_map: whether the anomaly map is an output; without it the score costs less.
         with_features: whether the patch features are an output as well.
         step: of its features; the bank is then taken as bytes (`_openvino_bytes`). None: as float32.
+        in_bands: whether it resizes in bands (`_openvino_bands`); False: as it was exported.
         config: how.
 
     Raises:
         GraphRefused: OpenVINO cannot read or compile it.
     """
-    model = read_graph(path, content)
+    model = read_graph(path, content, in_bands=in_bands)
     for name, wanted in (("anomaly_map", with_map), ("features", with_features)):
         if not wanted:
             model.remove_result(model.output(name).get_node())
@@ -118,12 +120,13 @@ def compile_graph(
     return compile_model(path, model, config)
 
 
-def read_graph(path: Path, content: bytes | None = None) -> Any:
-    """Return the `openvino.Model` of an ONNX graph, for any number of frames, resizing in bands.
+def read_graph(path: Path, content: bytes | None = None, *, in_bands: bool = True) -> Any:
+    """Return the `openvino.Model` of an ONNX graph, for any number of frames.
 
     Args:
         path: of the graph.
         content: its bytes, where they were read and verified already.
+        in_bands: whether it resizes in bands (`_openvino_bands`); False: as it was exported.
 
     Raises:
         GraphRefused: OpenVINO cannot read it.
@@ -132,7 +135,8 @@ def read_graph(path: Path, content: bytes | None = None) -> Any:
         model = _core().read_model(path if content is None else content)
         # Graphs exported before there were tiles take one mask for all frames; the rest is the same.
         model.reshape({"mask": [-1, *model.input("mask").get_partial_shape()][-3:]})
-        resize_in_bands(model)
+        if in_bands:
+            resize_in_bands(model)
     return model
 
 

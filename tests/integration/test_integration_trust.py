@@ -41,7 +41,8 @@ def images(tmp_path: Path) -> Path:
 def test_the_demos_model_was_proven_before_it_judged(demo_home: Path) -> None:
     (report,) = reports(demo_home)
     assert report.passed
-    assert report.references.startswith("torch ")
+    # Torch's, unless the graph was exported before, as it is while installing.
+    assert report.references.startswith(("torch ", "openvino "))
     assert report.fingerprint.bundle == bundle_of(demo_home).name
     assert "parity gate" in (demo_home.parent / "demo.log").read_text()
     manifest = json.loads((bundle_of(demo_home) / "manifest.json").read_text())

@@ -14,6 +14,7 @@ from partgate_engines._errors import TrainingUnavailable, WeightsRefused
 from partgate_engines._golden import GoldenFrame
 from partgate_engines._manifest import Contrast, GraphPrecision, KindName, Tiling
 from partgate_engines._openvino import OpenVinoGraph
+from partgate_engines._openvino_device import compile_graph
 from partgate_engines._placement import Placement, place
 from partgate_engines._runtime import with_channels
 from partgate_engines._tiles import Grid
@@ -81,10 +82,13 @@ def openvino_reference(
 ) -> Reference:
     """Return references computed by OpenVINO, in the precision that the graph says and float32.
 
+    By the graph as it was exported, not as a station's OpenVINO changes it: else the gate would not see what
+    that does.
+
     Raises:
         GraphRefused: OpenVINO cannot read the graph.
     """
-    compiled = OpenVinoGraph(graph)
+    compiled = OpenVinoGraph(graph, compiled=compile_graph(graph, in_bands=False))
     compiled.bind_bank(bank)
     name = f"openvino {version_of('openvino')}, {precision}"
     return Reference(name=name, bank=bank, look=look, graph=compiled)

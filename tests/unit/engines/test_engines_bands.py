@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from typing import Any
-from unittest import mock
 
 import numpy as np
 import pytest
@@ -16,6 +15,7 @@ from partgate_engines._placement import place
 from partgate_engines._resize import resize_matrix
 from partgate_engines.anomaly import LearnSettings
 from partgate_engines.anomaly._graphs import graph_for
+from partgate_engines.anomaly._references import Look, openvino_reference
 from partgate_engines.anomaly._weights import PACKAGED_BACKBONE, find_weights
 
 Pixels = NDArray[np.uint8]
@@ -63,8 +63,7 @@ def test_bands_leave_most_zeros_out() -> None:
 @pytest.fixture
 def pair(bundle: Bundle) -> tuple[OpenVinoGraph, OpenVinoGraph]:
     """The bundle's graph with the whole matrices, and in bands."""
-    with mock.patch("partgate_engines._openvino_device.resize_in_bands", return_value=False):
-        whole = OpenVinoGraph(bundle.graph)
+    whole = OpenVinoGraph(bundle.graph, compiled=compile_graph(bundle.graph, in_bands=False))
     banded = OpenVinoGraph(bundle.graph)
     for graph in (whole, banded):
         graph.bind_bank(bundle.bank().augmented())
@@ -95,6 +94,14 @@ def test_a_graph_says_the_same_in_bands(
         np.testing.assert_allclose(anomaly_map, wanted_map, rtol=1e-4, atol=1e-4)
     assert inputs_of(whole) == {"frames": 4, "rows": 2, "columns": 2}
     assert inputs_of(banded) == {"frames": 6, "rows": 4, "columns": 3}
+
+
+def test_references_are_made_by_the_graph_as_it_was_exported(bundle: Bundle) -> None:
+    augmented = bundle.bank().augmented()
+    look = Look(size_px=bundle.manifest.size_px, grid=(8, 8), tiling=None, regions=())
+    reference = openvino_reference(bundle.graph, augmented, look)
+    reference.judge(np.zeros((96, 80), np.uint8))
+    assert inputs_of(reference.graph) == {"frames": 4, "rows": 2, "columns": 2}
 
 
 def test_graphs_with_local_contrast_resize_in_bands_as_well(tmp_path: Any) -> None:
