@@ -40,6 +40,8 @@ from partgate.records import (
 )
 from partgate_cameras import FrameIncomplete, StrayFrame
 
+pytestmark = pytest.mark.real_time(bears_s=0.015)
+
 PERIOD_S = 0.06
 WINDOW = Window(earliest_s=0.01, latest_s=0.04)
 PARTS = 8
