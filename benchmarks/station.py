@@ -25,7 +25,7 @@ from benchmarks._frames import parts
 from benchmarks._line_watch import STAGES, LineWatch
 from benchmarks._ours import score
 from benchmarks._prepared_home import PRODUCT, prepared_home
-from benchmarks._processor_time import Meter
+from benchmarks._processor_time import Host, Meter
 from benchmarks._result import Bound, Result, result
 from partgate.line import Outcome, run_station
 from partgate.records import Home
@@ -123,16 +123,20 @@ def _latency(home_path: Path, config: StationConfig, rate: int, count: int) -> l
     station_id = f"{config.station_id}-{rate}"
     at_rate = config.model_copy(update={"station_id": station_id, "trigger": trigger, "cameras": (camera,)})
     outcomes: list[Outcome] = []
+    host = Host()
     with LineWatch().watching() as watch:
         ran = run_station(at_rate, home, stop=threading.Event(), on_outcome=outcomes.append)
     if not ran.balance.balanced:
         raise RuntimeError(f"the ledger does not balance: {ran.balance}")
     took = np.array([outcome.latency_ms for outcome in outcomes[WARM_UP_PARTS:]])
     title = f"station at {rate} parts/s{_titled(config)}"
-    return [_tail(title, rate, took), _stages(title, took, watch.parts[WARM_UP_PARTS:])]
+    return [
+        _tail(title, rate, took, stolen=host.stolen_share()),
+        _stages(title, took, watch.parts[WARM_UP_PARTS:]),
+    ]
 
 
-def _tail(title: str, rate: int, took: NDArray[np.float64]) -> Result:
+def _tail(title: str, rate: int, took: NDArray[np.float64], *, stolen: float) -> Result:
     p50, p99, p99_9 = (float(np.quantile(took, q)) for q in (0.5, 0.99, 0.999))
     late = ", ".join(f"{np.mean(took > limit):.2%} over {limit} ms" for limit in DEADLINES_MS)
     behind = _falls_behind(rate, took)
@@ -144,7 +148,7 @@ def _tail(title: str, rate: int, took: NDArray[np.float64]) -> Result:
         n=len(took),
         bound=TAIL_BOUND,
         note=f"open loop, recorder busy; p50 {p50:.1f}, p99 {p99:.1f}, p99.9 {p99_9:.1f},"
-        f" max {took.max():.1f} ms; {late}",
+        f" max {took.max():.1f} ms; {late}; the host gave {stolen:.1%} of the time wanted to others",
     )
     return replace(found, passed=False) if behind else found
 

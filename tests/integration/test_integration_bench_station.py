@@ -56,6 +56,19 @@ def test_processor_time_is_told_by_process_and_part() -> None:
     assert meter.ms_by_part(10).keys() == {"line"}, "who has ended is not counted"
 
 
+def test_what_the_host_takes_is_a_share_of_what_was_wanted(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    from benchmarks import _processor_time
+
+    monkeypatch.setattr(_processor_time, "_PROC", tmp_path)
+    (tmp_path / "stat").write_text("cpu  100 10 20 5000 70 3 4 13 0 0\ncpu0 1 2 3\n")
+    host = _processor_time.Host()
+    assert host.stolen_share() == 0.0
+    (tmp_path / "stat").write_text("cpu  160 10 30 9000 90 3 4 23 50 0\ncpu0 1 2 3\n")
+    assert host.stolen_share() == pytest.approx(10 / 80)
+
+
 def test_how_many_parts_make_a_tail() -> None:
     from benchmarks.station import _parts
 
