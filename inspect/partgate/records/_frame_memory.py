@@ -5,7 +5,8 @@ be swept after a kill. The line keeps it when the recorder's process is killed: 
 slots.
 A slot is written again only after the recorder has said that its frame is on disk.
 All pages are taken when the memory is made. Those that came one by one, whenever more slots were in use than
-ever before, made the line grow for hours, and who writes to a page that cannot be had is ended by SIGBUS.
+ever before, made the line grow long after its start, and who writes to a page that cannot be had is ended by
+SIGBUS.
 
     slot:  | image, uint8 | padding to 64 | anomaly map, float32 |
 """
