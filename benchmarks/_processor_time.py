@@ -37,17 +37,16 @@ class Host:
     """Sees how much of the processor time that this virtual machine wants its host gives to others."""
 
     def __init__(self) -> None:
-        self._before = _wanted_and_stolen()
+        self._before = wanted_and_stolen()
 
     def stolen_share(self) -> float:
         """Return what share of the time that was wanted since this was made was not had: 0..1."""
-        wanted, stolen = (
-            now - before for now, before in zip(_wanted_and_stolen(), self._before, strict=True)
-        )
+        wanted, stolen = (now - before for now, before in zip(wanted_and_stolen(), self._before, strict=True))
         return stolen / wanted if wanted else 0.0
 
 
-def _wanted_and_stolen() -> tuple[int, int]:
+def wanted_and_stolen() -> tuple[int, int]:
+    """Return for how many ticks all cores have worked or were kept from it, and for how many kept."""
     user, nice, system, _, _, irq, soft, steal = map(int, (_PROC / "stat").read_text().split()[1:9])
     return user + nice + system + irq + soft + steal, steal
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from benchmarks._arms import Comparison
+from benchmarks._processor_time import wanted_and_stolen
 
 # What decides how fast a processor multiplies matrices, by the kernel's names.
 _FLAGS = {"AVX2": "avx2", "AVX-512": "avx512f", "AVX-512 bf16": "avx512_bf16", "AMX bf16": "amx_bf16"}
@@ -139,5 +140,4 @@ def busy_cores() -> float:
 
 def _busy_s() -> float:
     """Return the seconds all cores together have worked, or were kept from it, since the start."""
-    user, nice, system, _, _, irq, soft, steal = map(int, Path("/proc/stat").read_text().split()[1:9])
-    return (user + nice + system + irq + soft + steal) / os.sysconf("SC_CLK_TCK")
+    return wanted_and_stolen()[0] / os.sysconf("SC_CLK_TCK")

@@ -15,6 +15,7 @@ from standstill import Standstill
 GRACE_S = 5.0
 MOST_RUNS = 4
 REAL_TIME = "real_time"
+_run_again: list[str] = []
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -34,11 +35,20 @@ def pytest_runtest_protocol(item: pytest.Function, nextitem: pytest.Item | None)
         failed = any(report.failed for report in reports)
         if left == 0 or not failed or standstill.longest_s < marked.kwargs["bears_s"]:
             break
+        _run_again.append(f"{item.nodeid}: stood still for {standstill.longest_s:.3f} s")
         item._initrequest()
     for report in reports:
         item.ihook.pytest_runtest_logreport(report=report)
     item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
     return True
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say which tests were run again: one that is named often hides something."""
+    if _run_again:
+        terminalreporter.section("run again after a standstill")
+        for line in _run_again:
+            terminalreporter.write_line(line)
 
 
 def _children() -> set[int]:
