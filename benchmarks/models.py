@@ -48,6 +48,7 @@ LOOKS: Mapping[str, Mapping[str, Any]] = {
     "marked": {"contrast": "local", "layers": ("blocks.4", "blocks.6")},
 }
 _FIRST = ("patchcore", "padim", "pca")  # in the table: those that take seconds
+_BUSY_CORES = 0.5  # other work that counts
 _LEARNED_ONE_IN = 5  # defective tiles, where they are learned from
 _LEARNS = {True: "good images, defective ones with masks", False: "good images"}
 
@@ -281,7 +282,7 @@ def _cells(row: Row) -> tuple[str, ...]:
         "-" if row.image_ms is None else f"{row.image_ms:g}",
         f"{row.auroc:.3f}",
         f"{row.aupro:.3f}",
-        f"{row.learn_s:.0f} s{trained}{' (busy)' if row.busy_cores >= 0.5 else ''}",
+        f"{row.learn_s:.0f} s{trained}{' (busy)' if row.busy_cores >= _BUSY_CORES else ''}",
     )
 
 
@@ -293,11 +294,13 @@ def _how_measured(rows: Sequence[Row]) -> list[str]:
     scored = "; ".join(f"{good} good and {bad} defective tiles" for good, bad in counts)
     busy = max(row.busy_cores for row in run)
     made_on = "; ".join(dict.fromkeys(row.machine for row in run))
-    sentence = (
-        f"Scored: {scored}. Maps were compared at {MAP_PX} px. Other work took up to {busy:g} cores beside:"
-        f" seconds and milliseconds of a busy machine are no measurements. Made on: {made_on}."
+    beside = (
+        f"Other work took up to {busy:g} cores beside: seconds and milliseconds of a busy machine are no"
+        " measurements."
+        if busy >= _BUSY_CORES
+        else "No other work ran beside."
     )
-    return [sentence]
+    return [f"Scored: {scored}. Maps were compared at {MAP_PX} px. {beside} Made on: {made_on}."]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
