@@ -18,6 +18,7 @@ from partgate.line._outputs import NoOutput
 from partgate.line._part import Trigger
 from partgate.line._taking import Taking
 from partgate.records import RecorderProcess
+from partgate.records._journal import Journal
 
 STAGES = ("trigger", "opened", "frame", "waited", "judged", "durable", "signalled")
 
@@ -27,6 +28,9 @@ class LineWatch:
 
     def __init__(self) -> None:
         self.parts: list[dict[str, float]] = []
+        self.journal_ms: list[float] = []
+        """How long each write to the journal took: what the disk takes, whoever waits for it."""
+
         self._by_trigger: dict[int, dict[str, float]] = {}
         self._last_s: dict[int, float] = {}
         self._thread = threading.local()  # which part each of the line's threads has in hand
@@ -46,7 +50,18 @@ class LineWatch:
             ):
                 watched = self._watched(getattr(owner, name), before, after)
                 stack.enter_context(mock.patch.object(owner, name, watched))
+            stack.enter_context(mock.patch.object(Journal, "write", self._timed(Journal.write)))
             yield self
+
+    def _timed(self, write: Callable[..., None]) -> Callable[..., None]:
+        def timed(*arguments: Any) -> None:
+            started_s = time.monotonic()
+            try:
+                write(*arguments)
+            finally:
+                self.journal_ms.append(1000 * (time.monotonic() - started_s))
+
+        return timed
 
     def _watched(self, call: Callable[..., Any], before: str | None, after: str | None) -> Callable[..., Any]:
         def watched(*arguments: Any, **named: Any) -> Any:

@@ -10,8 +10,10 @@ Both with all cores for everything, and with some set aside for judging, which t
 import contextlib
 import os
 import statistics
+import tempfile
 import threading
 import time
+import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -40,7 +42,6 @@ from partgate_station import (
 )
 
 FRAMES = 200
-FRAME_FOLDER = "frames"
 BOUND = Bound(value=0.9)
 RATES = (20, 50)  # parts a second
 MOST_PARTS, MOST_ROUNDS = 10_000, 30  # so many at the highest rate with so many rounds, fewer with fewer
@@ -49,6 +50,8 @@ TAIL_BOUND = Bound(relation="<=", value=3)
 STAGES_BOUND = Bound(value=0.98)
 WARM_UP_PARTS = 50
 WAITING_PARTS = 1
+
+Run = tuple[float, Mapping[str, float]]
 
 
 def run(*, rounds: int, folder: Path, parts: int | None = None) -> list[Result]:
@@ -67,7 +70,7 @@ def run(*, rounds: int, folder: Path, parts: int | None = None) -> list[Result]:
         for rate in RATES
         for one in alone(_latency, home.path, each, rate, parts or _parts(rounds, rate))
     ]
-    return [*(_throughput(home, each, max(3, rounds // 10)) for each in divided), *latencies]
+    return [*(_throughput(home, each, max(5, rounds // 5)) for each in divided), *latencies]
 
 
 def _parts(rounds: int, rate: int) -> int:
@@ -90,7 +93,7 @@ def _titled(config: StationConfig) -> str:
 
 
 def _throughput(home: Home, config: StationConfig, rounds: int) -> Result:
-    pairs = [(alone(_bare, home.path, config), alone(_station, home.path, config)) for _ in range(rounds)]
+    pairs = [_pair(home, config) for _ in range(rounds)]
     ratios = [bare_s / whole_s for (bare_s, _), (whole_s, _) in pairs]
     bare_s, whole_s = (statistics.median(one[side][0] for one in pairs) for side in (0, 1))
     bare, whole = (_by_part([one[side][1] for one in pairs]) for side in (0, 1))
@@ -108,6 +111,12 @@ def _throughput(home: Home, config: StationConfig, rounds: int) -> Result:
     )
 
 
+def _pair(home: Home, config: StationConfig) -> tuple[Run, Run]:
+    frames = _new_frames(home, FRAMES)
+    looking = _looking_at(config, frames)
+    return alone(_bare, home.path, looking, frames), alone(_station, home.path, looking)
+
+
 def _by_part(found: Sequence[Mapping[str, float]]) -> str:
     means = {what: statistics.fmean(one.get(what, 0.0) for one in found) for what in found[0]}
     text = ", ".join(f"{what} {mean_ms:.1f}" for what, mean_ms in means.items())
@@ -117,12 +126,11 @@ def _by_part(found: Sequence[Mapping[str, float]]) -> str:
 def _latency(home_path: Path, config: StationConfig, rate: int, count: int) -> list[Result]:
     """Run the station at a fixed rate; every image kept, so that the recorder is busy."""
     home = Home.open(home_path)
-    frames = _many_frames(home, WARM_UP_PARTS + count)
-    camera = FolderCamera(kind="folder", camera_id="top", folder=frames)
     trigger = IntervalTrigger(kind="interval", period_s=1 / rate)
     station_id = f"{config.station_id}-{rate}"
-    at_rate = config.model_copy(update={"station_id": station_id, "trigger": trigger, "cameras": (camera,)})
+    at_rate = config.model_copy(update={"station_id": station_id, "trigger": trigger})
     outcomes: list[Outcome] = []
+    at_rate = _looking_at(at_rate, _new_frames(home, WARM_UP_PARTS + count))
     host = Host()
     with LineWatch().watching() as watch:
         ran = run_station(at_rate, home, stop=threading.Event(), on_outcome=outcomes.append)
@@ -131,12 +139,14 @@ def _latency(home_path: Path, config: StationConfig, rate: int, count: int) -> l
     took = np.array([outcome.latency_ms for outcome in outcomes[WARM_UP_PARTS:]])
     title = f"station at {rate} parts/s{_titled(config)}"
     return [
-        _tail(title, rate, took, stolen=host.stolen_share()),
+        _tail(title, rate, took, stolen=host.stolen_share(), journal_ms=watch.journal_ms),
         _stages(title, took, watch.parts[WARM_UP_PARTS:]),
     ]
 
 
-def _tail(title: str, rate: int, took: NDArray[np.float64], *, stolen: float) -> Result:
+def _tail(
+    title: str, rate: int, took: NDArray[np.float64], *, stolen: float, journal_ms: Sequence[float]
+) -> Result:
     p50, p99, p99_9 = (float(np.quantile(took, q)) for q in (0.5, 0.99, 0.999))
     late = ", ".join(f"{np.mean(took > limit):.2%} over {limit} ms" for limit in DEADLINES_MS)
     behind = _falls_behind(rate, took)
@@ -148,7 +158,8 @@ def _tail(title: str, rate: int, took: NDArray[np.float64], *, stolen: float) ->
         n=len(took),
         bound=TAIL_BOUND,
         note=f"open loop, recorder busy; p50 {p50:.1f}, p99 {p99:.1f}, p99.9 {p99_9:.1f},"
-        f" max {took.max():.1f} ms; {late}; the host gave {stolen:.1%} of the time wanted to others",
+        f" max {took.max():.1f} ms; {late}; the host gave {stolen:.1%} of the time wanted to others;"
+        f" writes to the journal p99 {np.quantile(journal_ms, 0.99):.1f}, max {max(journal_ms):.1f} ms",
     )
     return replace(found, passed=False) if behind else found
 
@@ -174,33 +185,44 @@ def _stages(title: str, took: NDArray[np.float64], parts: Sequence[Mapping[str, 
     )
 
 
-def _many_frames(home: Home, count: int) -> Path:
-    """Return a folder with so many frames: the same ones again and again, by links."""
-    frames = sorted((home.path.parent / FRAME_FOLDER).iterdir())
-    folder = home.path.parent / f"{FRAME_FOLDER}-{count}"
-    if folder.exists():
-        return folder
-    folder.mkdir()
+def _new_frames(home: Home, count: int) -> Path:
+    """Return a folder with so many frames, each of them different from all that there ever were in this home.
+
+    As on a line: the image store does not write what it has. They differ in the last bits of some pixels.
+    They are on the disk when this returns, and stay there until all is measured: of a file that is deleted
+    the disk may be told later, and may have to be waited for then.
+    """
+    base = parts(FRAMES)
+    folder = Path(tempfile.mkdtemp(prefix="frames-", dir=home.path.parent))
     for number in range(count):
-        (folder / f"{number:06}.bmp").hardlink_to(frames[number % len(frames)])
+        _write_frame(folder / f"{number:06}.bmp", base[number % len(base)], mark=uuid.uuid4())
+    os.sync()
     return folder
 
 
-def _prepared(folder: Path) -> tuple[Home, StationConfig]:
-    """Learn a product and write the frames that both sides read."""
+def _write_frame(path: Path, pixels: NDArray[np.uint8], *, mark: uuid.UUID) -> None:
     import cv2
 
+    marked = pixels.copy()
+    bits = np.unpackbits(np.frombuffer(mark.bytes, np.uint8))
+    marked.flat[: bits.size] = (marked.flat[: bits.size] & 0xFE) | bits
+    cv2.imwrite(str(path), marked)
+
+
+def _prepared(folder: Path) -> tuple[Home, StationConfig]:
+    """Learn a product and describe a station; its frames are made for each run."""
     home = prepared_home(folder, "station-home")
-    frames = folder / FRAME_FOLDER
-    frames.mkdir()
-    for number, pixels in enumerate(parts(FRAMES)):
-        cv2.imwrite(str(frames / f"{number:04}.bmp"), pixels)
-    camera = FolderCamera(kind="folder", camera_id="top", folder=frames)
+    camera = FolderCamera(kind="folder", camera_id="top", folder=folder)
     trigger = ContinuousTrigger(kind="continuous", waiting_parts=WAITING_PARTS)
     return home, StationConfig(station_id="bench", product=PRODUCT, trigger=trigger, cameras=(camera,))
 
 
-def _bare(home_path: Path, config: StationConfig) -> tuple[float, Mapping[str, float]]:
+def _looking_at(config: StationConfig, frames: Path) -> StationConfig:
+    cameras = tuple(camera.model_copy(update={"folder": frames}) for camera in config.cameras)
+    return config.model_copy(update={"cameras": cameras})
+
+
+def _bare(home_path: Path, config: StationConfig, frames: Path) -> Run:
     """Read and score every frame, and nothing else; return the seconds, and processor time by part."""
     from partgate_cameras import list_images, read_image
 
@@ -212,7 +234,7 @@ def _bare(home_path: Path, config: StationConfig) -> tuple[float, Mapping[str, f
             stack.enter_context(on_cores(split_cores(cores).judging))
         opened = open_runtime(bundle, config.runtime, engines=home.graphs_path, openvino=options)
         runtime = stack.enter_context(contextlib.closing(opened))
-        paths = list_images(home.path.parent / FRAME_FOLDER)
+        paths = list_images(frames)
         score(runtime, read_image(paths[0]))
         meter.begin()
         started_s = time.perf_counter()
@@ -223,7 +245,7 @@ def _bare(home_path: Path, config: StationConfig) -> tuple[float, Mapping[str, f
     return took_s, meter.ms_by_part(FRAMES)
 
 
-def _station(home_path: Path, config: StationConfig) -> tuple[float, Mapping[str, float]]:
+def _station(home_path: Path, config: StationConfig) -> Run:
     """Run the station over the same frames.
 
     Returns:

@@ -33,7 +33,7 @@ from partgate.records import (
     StoreError,
     _durable,
 )
-from partgate.records._durable import NewFile
+from partgate.records._durable import Written
 from partgate.records._journal import SLOT_BYTES, SLOTS, Journal, _left_in, fold, journal_path
 from partgate.records._parts import insert_open
 from partgate.records._registry import add_station
@@ -375,9 +375,9 @@ def test_f20_the_replay_finds_an_image_that_was_not_waited_for(
 ) -> None:
     """Bytes that were not synced before the rename, or a name that was not: the replay can see both."""
 
-    def hasty(file: NewFile) -> None:
-        os.close(file.descriptor)
-        file.temporary.replace(file.path)
+    def hasty(path: Path, written: Written) -> None:
+        os.close(written.descriptor)
+        written.temporary.replace(path)
 
     monkeypatch.setattr(_durable, call, {"_settled": hasty, "_synced": lambda folder: None}[call])
     chance, broken = random.Random(20), Home(path=tmp_path / "cut")

@@ -1,6 +1,9 @@
 """Files that are there whole or not at all, many to one wait for the disk.
 
 write_new, write_new, ... --> settle: bytes on disk --> renamed --> folders' names on disk
+
+What is there already is not written again: replacing a file frees its blocks, and a file system that tells
+its disk so (mounted with `discard`) makes everybody's next commit wait for that, the journal's as well.
 """
 
 import contextlib
@@ -17,25 +20,33 @@ _named: set[Path] = set()  # folders whose own names this process has put on the
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Written:
+    """A temporary file's name, and its descriptor, open until it is settled."""
+
+    temporary: Path
+    descriptor: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NewFile:
-    """A file that was written under a temporary name and is not durable yet."""
+    """A file that is not durable yet, or was there before under a name that may not be."""
 
     path: Path
     """Its place once it is settled."""
 
-    temporary: Path
-    descriptor: int
-    """Open until it is settled."""
-
     sha256: str
+    written: Written | None
+    """None where the same bytes were in its place before."""
 
 
 def write_new(path: Path, sha256: str, content: bytes) -> NewFile:
-    """Write a file beside its place; `settle` must follow.
+    """Write a file beside its place, unless the same bytes are in it; `settle` must follow either way.
 
     Raises:
         StoreUnwritable: the disk is full or cannot be written.
     """
+    if _holds(path, content):
+        return NewFile(path=path, sha256=sha256, written=None)
     temporary = path.with_name(f".{sha256}-{os.getpid()}-{next(_numbers)}.part")
     try:
         _make(path.parent)
@@ -48,7 +59,7 @@ def write_new(path: Path, sha256: str, content: bytes) -> NewFile:
             raise
     except OSError as error:
         raise _unwritable(path, error) from error
-    return NewFile(path=path, temporary=temporary, descriptor=descriptor, sha256=sha256)
+    return NewFile(path=path, sha256=sha256, written=Written(temporary=temporary, descriptor=descriptor))
 
 
 def settle(files: Sequence[NewFile]) -> list[StoreUnwritable | None]:
@@ -57,11 +68,11 @@ def settle(files: Sequence[NewFile]) -> list[StoreUnwritable | None]:
     All their bytes are sent on their way before the first is waited for: the file system then commits once,
     and the waits after the first find nothing left to do.
     """
-    for file in files:
+    for written in [file.written for file in files if file.written is not None]:
         # Starts writing back and does not wait; that it also forgets the pages costs nothing here.
         with contextlib.suppress(OSError):
-            os.posix_fadvise(file.descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
-    outcomes = [_settled(file) for file in files]
+            os.posix_fadvise(written.descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+    outcomes = [None if file.written is None else _settled(file.path, file.written) for file in files]
     folders = {folder: _synced(folder) for folder in {file.path.parent for file in files}}
     return [outcome or folders[file.path.parent] for file, outcome in zip(files, outcomes, strict=True)]
 
@@ -84,22 +95,30 @@ def _make(folder: Path) -> None:
     _named.add(folder)
 
 
+def _holds(path: Path, content: bytes) -> bool:
+    """Return whether a file is there with these bytes; one that cannot be read is to be written anew."""
+    try:
+        return path.read_bytes() == content
+    except OSError:
+        return False
+
+
 def _write(descriptor: int, content: bytes) -> None:
     rest = memoryview(content)
     while rest:
         rest = rest[os.write(descriptor, rest) :]
 
 
-def _settled(file: NewFile) -> StoreUnwritable | None:
+def _settled(path: Path, written: Written) -> StoreUnwritable | None:
     try:
         try:
-            os.fdatasync(file.descriptor)
+            os.fdatasync(written.descriptor)
         finally:
-            os.close(file.descriptor)
-        file.temporary.replace(file.path)
+            os.close(written.descriptor)
+        written.temporary.replace(path)
     except OSError as error:
-        file.temporary.unlink(missing_ok=True)
-        return _unwritable(file.path, error)
+        written.temporary.unlink(missing_ok=True)
+        return _unwritable(path, error)
     return None
 
 

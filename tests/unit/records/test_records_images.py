@@ -52,6 +52,16 @@ def test_a_file_lies_under_its_own_hash_and_nothing_else_does(home: Home, images
     assert files == [Path(sha256[:2], f"{sha256}.jxl")]
 
 
+def test_what_is_there_is_not_written_again(home: Home, images: ImageStore) -> None:
+    """A file that replaces another frees its blocks, for which everybody's next commit may have to wait."""
+    image, anomaly_map = images.put(GREY), images.put_map(np.ones((4, 4), np.float32))
+    files = [path for folder in (home.images_path, home.maps_path) for path in folder.rglob("*.*")]
+    before = [path.stat().st_ino for path in files]
+    assert images.put_all([GREY], [np.ones((4, 4), np.float32)]) == [image, anomaly_map]
+    assert [path.stat().st_ino for path in files] == before
+    assert len(before) == 2
+
+
 @pytest.mark.parametrize(
     "image",
     [
