@@ -15,6 +15,7 @@ _log = logging.getLogger(__name__)
 
 # Part of the key: change it whenever the exported graph changes its meaning.
 _EXPORT = 4  # from 4 on the first look weighs regions by their sensitivities
+_QUANTISED = 2  # likewise of those in eight bits; from 2 on the first convolution is as well
 
 FEATURE_STEP = "partgate.feature_step"
 """The property of an ONNX graph that says by what its features are multiples of."""
@@ -92,6 +93,7 @@ def _key(settings: LearnSettings, weights: Weights) -> str:
         what["kind"] = settings.kind
     if settings.precision != "f32":
         what["precision"] = settings.precision
+        what["quantised"] = _QUANTISED
     return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()
 
 

@@ -17,7 +17,6 @@ from partgate_engines.anomaly._shapes import clouds
 Range = tuple[float, float]
 
 _SIGNED, _UNSIGNED = (-128, 127), (0, 255)
-_COLOURS = 3
 _PICTURES = 24
 _AT_ONCE = 4
 _SPOTS_PX = (2.0, 6.0, 20.0, 64.0)
@@ -27,10 +26,10 @@ _TINY = 1e-8
 def quantise(extractor: nn.Module, pixels: Tensor, seen: Callable[[Tensor], Tensor]) -> float:
     """Have a network's convolutions compute in eight bits, and return the step of its features.
 
-    Not the first one, which sees the frame: half a grey level is more than nothing to a faint defect.
     Weights are multiples of a step of their own for each channel that they make, what goes into a
     convolution is multiples of one step: of 256 values from 0 on where nothing is negative, else of 255
-    on both sides. What lies between convolutions stays float32.
+    on both sides. For the first one, which sees the frame, that is 1.2 grey levels, less than a camera's
+    noise. What lies between convolutions stays float32.
 
     Args:
         extractor: changed in place; its batch norms become part of its convolutions.
@@ -42,9 +41,7 @@ def quantise(extractor: nn.Module, pixels: Tensor, seen: Callable[[Tensor], Tens
     """
     _fold_norms(extractor, pixels[:1])
     convolutions = {
-        name: module
-        for name, module in extractor.named_modules()
-        if isinstance(module, nn.Conv2d) and module.in_channels != _COLOURS
+        name: module for name, module in extractor.named_modules() if isinstance(module, nn.Conv2d)
     }
     ranges = dict.fromkeys(convolutions, (0.0, 0.0))
     watches = [
