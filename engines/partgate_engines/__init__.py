@@ -39,7 +39,7 @@ from partgate_engines._openvino_options import OpenVinoOptions
 from partgate_engines._openvino_precision import PrecisionChoice, PrecisionTrial, precision_choice
 from partgate_engines._parity import FrameParity, ParityReport, answer, disagreement, verify_parity
 from partgate_engines._pose import Pose, PoseLimits, PoseReference
-from partgate_engines._runtime import AnomalyResult, FrameScore, Runtime, open_runtime
+from partgate_engines._runtime import AnomalyResult, FrameScore, PreparingRuntime, Runtime, open_runtime
 from partgate_engines._signature import PublicKey, Signer, TrustedSigners
 from partgate_engines._tensorrt_choice import RuntimeChoice, runtime_choices
 
@@ -78,6 +78,7 @@ __all__ = [
     "PoseReference",
     "PrecisionChoice",
     "PrecisionTrial",
+    "PreparingRuntime",
     "PublicKey",
     "RegionEvidence",
     "Runtime",

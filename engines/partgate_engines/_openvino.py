@@ -1,6 +1,7 @@
 """The graph on the CPU, by OpenVINO."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,24 @@ _CHANNELS: Mapping[int, NDArray[np.float32]] = {
 
 # A tile takes 14 MB of working memory, and 16 in one run are no slower than 32 (docs/decisions/0010).
 _TILES_AT_ONCE = 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CutFrame:
+    """What the graph gets to see of a frame, before anything is asked of it."""
+
+    placement: Placement
+    count: int
+    """Of tiles."""
+
+    tiles: NDArray[np.uint8] | None
+    """(count, h, w, c); None where the first run takes them all, so that nothing keeps the frame alive."""
+
+    bands: Bands | None
+    """How the tiles are resized; None where the graph does it by whole matrices."""
+
+    first: NDArray[np.uint8]
+    """What the first run takes: as many tiles as there may be in one, or their blocks; a copy."""
 
 
 class OpenVinoGraph:
@@ -50,8 +69,7 @@ class OpenVinoGraph:
         self.features: int = _static(compiled, "bank")[1] - (step is None)  # float32 has |y|^2 beside y
         self._step = step
         self._request = compiled.create_infer_request()
-        self._under_way: tuple[NDArray[np.uint8], Placement] | None = None
-        self._bands: Bands | None = None
+        self._under_way: CutFrame | None = None
         self._bound: dict[str, NDArray[Any]] = {}
         self._with_features = with_features
         self._patches: NDArray[np.float32] | None = None
@@ -80,17 +98,35 @@ class OpenVinoGraph:
         self.start(frame, placement)
         return self.answer()
 
-    def start(self, frame: NDArray[np.uint8], placement: Placement) -> None:
-        """Begin to judge one frame as `run` does, and return before it is judged."""
+    def cut(self, frame: NDArray[np.uint8], placement: Placement) -> CutFrame:
+        """Return what the graph gets to see of a frame; for any thread, and any request to this graph."""
         tiles = placement.cut(frame)
+        found = self._bands_of(tiles) if self._in_bands else None
+        return CutFrame(
+            placement=placement,
+            count=len(tiles),
+            tiles=tiles if len(tiles) > _TILES_AT_ONCE else None,
+            bands=found,
+            first=_given(tiles, found, 0),
+        )
+
+    def start(self, frame: NDArray[np.uint8], placement: Placement, *, cut: CutFrame | None = None) -> None:
+        """Begin to judge one frame as `run` does, and return before it is judged.
+
+        Args:
+            frame: as `run` takes it.
+            placement: likewise.
+            cut: what `cut` made of them; None if nothing was made yet.
+        """
+        if cut is None or cut.placement is not placement:
+            cut = self.cut(frame, placement)
         self._bind("channels", _CHANNELS[frame.shape[2]])
-        self._bands = self._bands_of(tiles) if self._in_bands else None
-        resize = self._bands or placement
+        resize = cut.bands or placement
         self._bind("rows", resize.rows)
         self._bind("columns", resize.columns)
         self._scored = None
-        self._under_way = (tiles, placement)
-        self._start_run(tiles, placement.mask, 0)
+        self._under_way = cut
+        self._start_run(cut, 0)
 
     def answer(self) -> tuple[float, NDArray[np.float32]]:
         """Wait for the frame that was begun last and return what `run` would; to be called once for it.
@@ -98,17 +134,17 @@ class OpenVinoGraph:
         Raises:
             DeviceHung: it was not answered in time.
         """
-        tiles, placement = self._begun()
-        scores = np.empty(len(tiles), dtype=np.float32)
-        maps = np.empty(placement.mask.shape, dtype=np.float32)
+        cut = self._begun()
+        scores = np.empty(cut.count, dtype=np.float32)
+        maps = np.empty(cut.placement.mask.shape, dtype=np.float32)
         if self._with_features:
-            self._patches = np.empty((len(tiles), maps[0].size, self.features), dtype=np.float32)
-        for part in self._parts(tiles, placement):
+            self._patches = np.empty((cut.count, maps[0].size, self.features), dtype=np.float32)
+        for part in self._parts(cut):
             scores[part], maps[part] = self._answer("score"), self._answer("anomaly_map")
             if self._patches is not None:
                 self._patches[part] = self._answer("features")
         score = float(scores.max()) if np.isfinite(maps).all() else float("nan")
-        return score, placement.stitch(maps)
+        return score, cut.placement.stitch(maps)
 
     def score(self) -> float:
         """Wait for the frame that was begun last and return its score; to be called once for it.
@@ -119,11 +155,11 @@ class OpenVinoGraph:
         Raises:
             DeviceHung: it was not answered in time.
         """
-        tiles, placement = self._begun()
+        cut = self._begun()
         # numpy's max, other than Python's, is not a number as soon as one of them is not.
-        score = float(np.max([self._answer("score").max() for _ in self._parts(tiles, placement)]))
-        if len(tiles) <= _TILES_AT_ONCE:  # otherwise only the last run's features are still there
-            self._scored = (score, placement)
+        score = float(np.max([self._answer("score").max() for _ in self._parts(cut)]))
+        if cut.count <= _TILES_AT_ONCE:  # otherwise only the last run's features are still there
+            self._scored = (score, cut.placement)
         return score
 
     def map_of_scored(self, maps: FeatureMaps) -> tuple[float, NDArray[np.float32]] | None:
@@ -141,10 +177,10 @@ class OpenVinoGraph:
     ) -> tuple[float, NDArray[np.float32]]:
         """Judge one frame as `run` does; of a graph that was compiled without maps."""
         self.start(frame, placement)
-        tiles, _ = self._begun()
-        scores = np.empty(len(tiles), dtype=np.float32)
+        cut = self._begun()
+        scores = np.empty(cut.count, dtype=np.float32)
         found = np.empty(placement.mask.shape, dtype=np.float32)
-        for part in self._parts(tiles, placement):
+        for part in self._parts(cut):
             scores[part] = self._answer("score")
             found[part] = maps.of(self._request.get_tensor(FEATURES), placement.mask[part])
         score = float(scores.max()) if np.isfinite(found).all() else float("nan")
@@ -164,25 +200,25 @@ class OpenVinoGraph:
         _, height_px, width_px, channels = tiles.shape
         return bands(height_px=height_px, width_px=width_px, size_px=self.size_px, channels=channels)
 
-    def _begun(self) -> tuple[NDArray[np.uint8], Placement]:
+    def _begun(self) -> CutFrame:
         if self._under_way is None:
             raise ValueError("no frame was begun")
         begun, self._under_way = self._under_way, None
         return begun
 
-    def _parts(self, tiles: NDArray[np.uint8], placement: Placement) -> Iterator[slice]:
+    def _parts(self, cut: CutFrame) -> Iterator[slice]:
         """Wait for the tiles, as many as one run takes after the other; the first are under way."""
-        for first in range(0, len(tiles), _TILES_AT_ONCE):
+        for first in range(0, cut.count, _TILES_AT_ONCE):
             if first:
-                self._start_run(tiles, placement.mask, first)
+                self._start_run(cut, first)
             wait_for(self._request)
             yield slice(first, first + _TILES_AT_ONCE)
 
-    def _start_run(self, tiles: NDArray[np.uint8], mask: NDArray[np.float32], first: int) -> None:
-        part = slice(first, first + _TILES_AT_ONCE)
-        frames = tiles[part] if self._bands is None else self._bands.cut(tiles[part])
-        self._bind("frames", np.ascontiguousarray(frames))
-        self._bind("mask", mask if len(tiles) <= _TILES_AT_ONCE else mask[part])
+    def _start_run(self, cut: CutFrame, first: int) -> None:
+        given = cut.first if cut.tiles is None or first == 0 else _given(cut.tiles, cut.bands, first)
+        mask = cut.placement.mask
+        self._bind("frames", given)
+        self._bind("mask", mask if cut.count <= _TILES_AT_ONCE else mask[first : first + _TILES_AT_ONCE])
         self._request.start_async()
 
     def _answer(self, name: str) -> NDArray[np.float32]:
@@ -195,6 +231,13 @@ class OpenVinoGraph:
         # what it shares alive: `_bound` does, until another array has taken its place.
         self._request.set_tensor(name, library().Tensor(array, shared_memory=array.flags.writeable))
         self._bound[name] = array
+
+
+def _given(tiles: NDArray[np.uint8], found: Bands | None, first: int) -> NDArray[np.uint8]:
+    """Return what one run takes, from a tile on: tiles, or their blocks."""
+    some = tiles[first : first + _TILES_AT_ONCE]
+    # OpenVINO shares what it may write to and copies the rest: a copy made here is the only one.
+    return some.copy() if found is None else found.cut(some)
 
 
 def _static(compiled: Any, name: str) -> list[int]:

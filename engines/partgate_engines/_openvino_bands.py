@@ -52,13 +52,21 @@ class Bands:
         Returns:
             (t, b, b, kh, kw, c) uint8, a new array.
         """
-        count, _, _, channels = tiles.shape
+        import cv2
+
         high, wide = self.block
-        blocks = np.empty((count, len(self.tops), len(self.lefts), high, wide, channels), np.uint8)
-        for row, top in enumerate(self.tops):
-            for column, left in enumerate(self.lefts):
-                blocks[:, row, column] = tiles[:, top : top + high, left : left + wide]
-        return blocks
+        blocks = [
+            tile[top : top + high, left : left + wide]
+            for tile in tiles
+            for top in self.tops
+            for left in self.lefts
+        ]
+        # In one call. 64 copies by numpy let go of Python's lock 64 times, and in a station, whose other
+        # threads take it, that was 1.1 ms in place of 0.07 (docs/decisions/0029).
+        one_below_the_other = np.asarray(cv2.vconcat(blocks), dtype=np.uint8)
+        return one_below_the_other.reshape(
+            len(tiles), len(self.tops), len(self.lefts), high, wide, tiles.shape[3]
+        )
 
 
 @lru_cache(maxsize=_KEPT)

@@ -13,13 +13,14 @@ from numpy.typing import NDArray
 from partgate_engines._bundle import Bundle
 from partgate_engines._machine import RuntimeFacts, processor_name
 from partgate_engines._manifest import GraphPrecision
-from partgate_engines._openvino import OpenVinoGraph
+from partgate_engines._openvino import CutFrame, OpenVinoGraph
 from partgate_engines._openvino_device import DeviceConfig, Precision, library, precision_of
 from partgate_engines._openvino_engines import ResidentEngines, engine_for
 from partgate_engines._openvino_map import FeatureMaps, takes_features
 from partgate_engines._openvino_options import OpenVinoOptions
 from partgate_engines._openvino_precision import choose_precision
 from partgate_engines._placement import Placement, place
+from partgate_engines._prepared import PreparedFrames
 from partgate_engines._runtime import AnomalyResult, FrameScore, score_in_turn, with_channels
 from partgate_station import Region
 
@@ -90,6 +91,7 @@ class OpenVinoRuntime:
             request.bind_bank(bank)
         self._turn = cycle(self._requests)
         self._scored: dict[OpenVinoGraph, _Scored] = {}
+        self._prepared: PreparedFrames[CutFrame] = PreparedFrames()
         self._tiling = bundle.manifest.tiling
         self._place = lru_cache(maxsize=_PLACEMENTS_KEPT)(self._placed)
 
@@ -120,6 +122,11 @@ class OpenVinoRuntime:
         anomaly_map.flags.writeable = False
         return AnomalyResult(score=score, anomaly_map=anomaly_map, box=placement.box)
 
+    def prepare(self, frame: NDArray[np.uint8], regions: tuple[Region, ...] = ()) -> None:
+        """Cut and average a frame before its turn; see `PreparingRuntime`."""
+        shaped, placement = self._placed_frame(frame, regions)
+        self._prepared.keep(frame, self._requests[0].cut(shaped, placement))
+
     def scores(
         self, frames: Sequence[NDArray[np.uint8]], regions: Sequence[tuple[Region, ...]]
     ) -> tuple[FrameScore, ...]:
@@ -130,13 +137,14 @@ class OpenVinoRuntime:
         """Let go of the requests, and so of the bank; the compiled graph may serve another product."""
         self._requests, self._mapping = [], None
         self._scored.clear()
+        self._prepared.clear()
         self._turn = cycle(self._requests)
         self._place.cache_clear()
 
     def _submit(self, frame: NDArray[np.uint8], regions: tuple[Region, ...]) -> Callable[[], float]:
         shaped, placement = self._placed_frame(frame, regions)
         request = next(self._turn)
-        request.start(shaped, placement)
+        request.start(shaped, placement, cut=self._prepared.take(frame))
         self._scored[request] = _Scored(frame=ref(frame), placement=placement)
         return request.score
 

@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, Literal, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -80,6 +80,21 @@ class Runtime(Protocol):
 
     def close(self) -> None:
         """Release the device. A closed runtime judges nothing."""
+
+
+@runtime_checkable
+class PreparingRuntime(Runtime, Protocol):
+    """A runtime some of whose work needs no model: it can be done while the frame before is judged."""
+
+    def prepare(self, frame: NDArray[np.uint8], regions: tuple[Region, ...] = ()) -> None:
+        """Do that work for a frame that `scores` will be asked for; it changes no score.
+
+        The one call that another thread may make, for one frame at a time, while the runtime judges. What
+        was made is kept for a read-only frame, while it lives.
+
+        Raises:
+            PartgateError: `scores` will say the same of this frame.
+        """
 
 
 def open_runtime(

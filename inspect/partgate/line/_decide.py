@@ -1,5 +1,6 @@
 """From frames and a judge to a decision, without a clock, a thread or a database."""
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 from partgate.line._judge import Judge
 from partgate.line._part import Decision, Reason
 from partgate_cameras import CameraError, Frame, FrameTimeout, ImageError
-from partgate_engines import DeviceFailed, PartNotLocated
+from partgate_engines import DeviceFailed, PartNotLocated, PreparingRuntime
 from partgate_station import ConfigError, PartgateError, Region, Verdict
 
 log = structlog.get_logger(__name__)
@@ -29,6 +30,18 @@ class JudgedFrame:
 
     map_box: tuple[int, int, int, int] | None = None
     """(left, top, right, bottom): the pixels that the map covers; None if there is no map."""
+
+
+def prepare_frames(judge: Judge | None, frames: Sequence[Frame]) -> None:
+    """Have done what of judging these frames needs no model, in the thread that took them.
+
+    The frames before may be judged meanwhile. What is wrong with one is said when it is judged.
+    """
+    if judge is None or not isinstance(judge.runtime, PreparingRuntime):
+        return
+    for frame in frames:
+        with contextlib.suppress(PartgateError):
+            judge.runtime.prepare(frame.image, _regions(judge, frame))
 
 
 def judge_frames(judge: Judge | None, frames: Sequence[Frame]) -> tuple[tuple[JudgedFrame, ...], Decision]:

@@ -16,6 +16,7 @@ from dataclasses import replace
 import structlog
 from structlog.contextvars import bound_contextvars
 
+from partgate.line._decide import prepare_frames
 from partgate.line._finders import FrameFinder
 from partgate.line._in_work import PartsInWork, TakenPart
 from partgate.line._judge import Judge, Judges
@@ -185,6 +186,7 @@ class Taking:
                 first = first or error
             else:
                 self._outages.arrived(finder.camera_id)
+        prepare_frames(taken.judge, frames)  # when all are there: no camera is asked later for it
         taken.clock.passed(Stage.FRAMES)
         return replace(taken, frames=tuple(frames), error=first)
 

@@ -79,9 +79,9 @@ def test_of_a_frame_that_was_scored_only_the_map_is_made(bundle: Bundle, draw: D
     starts: list[Placement] = []
     begin = OpenVinoGraph.start
 
-    def counted(request: OpenVinoGraph, frame: Pixels, placement: Placement) -> None:
+    def counted(request: OpenVinoGraph, frame: Pixels, placement: Placement, **cut: Any) -> None:
         starts.append(placement)
-        begin(request, frame, placement)
+        begin(request, frame, placement, **cut)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(OpenVinoGraph, "start", counted)
@@ -99,6 +99,45 @@ def test_of_a_frame_that_was_scored_only_the_map_is_made(bundle: Bundle, draw: D
         np.testing.assert_allclose(one.anomaly_map, anomaly_map, rtol=1e-4, atol=1e-4)
     runtime.close()
     fresh.close()
+
+
+@pytest.mark.parametrize("height_px", [96, 500])
+def test_a_frame_that_was_prepared_is_not_cut_again_and_scores_the_same(
+    height_px: int, bundle: Bundle, draw: Draw, resident: ResidentEngines
+) -> None:
+    runtime = OpenVinoRuntime(bundle, resident=resident)
+    frames = [still(draw(n, defect=n == 1, height_px=height_px, width_px=height_px)) for n in range(3)]
+    regions = [(), (RIGHT,), ()]
+    scores = numbers(runtime.scores(frames, regions))
+
+    def prepare() -> None:
+        for frame, its in zip(frames, regions, strict=True):
+            runtime.prepare(frame, its)
+
+    other = threading.Thread(target=prepare)
+    other.start()
+    other.join()
+    with mock.patch.object(OpenVinoGraph, "cut", side_effect=AssertionError("cut again")):
+        assert numbers(runtime.scores(frames, regions)) == scores
+    assert numbers(runtime.scores(frames, regions)) == scores, "what was prepared is used once"
+    runtime.close()
+
+
+def test_what_was_prepared_for_other_regions_or_can_change_is_not_used(
+    bundle: Bundle, draw: Draw, resident: ResidentEngines
+) -> None:
+    runtime = OpenVinoRuntime(bundle, resident=resident)
+    frame, changing, defective = still(draw(1)), draw(1), draw(2, defect=True)
+    expected = numbers(runtime.scores([frame, defective], [(RIGHT,), ()]))
+    runtime.prepare(frame, ())
+    runtime.prepare(changing, ())
+    changing[...] = defective
+    assert numbers(runtime.scores([frame, changing], [(RIGHT,), ()])) == expected
+    with pytest.raises(FrameRefused):
+        runtime.prepare(np.zeros((4, 4, 2), np.uint8))
+    runtime.close()
+    with pytest.raises(ValueError, match="closed"):
+        runtime.prepare(frame)
 
 
 def test_a_frame_that_can_be_written_to_is_judged_anew(bundle: Bundle, draw: Draw) -> None:

@@ -26,7 +26,7 @@ from partgate.line._watch import GoldenWatch
 from partgate.records import Database, Frame, Home, ImageStore, Part, Recorder, balance
 from partgate_cameras import CameraError
 from partgate_cameras import Frame as CameraFrame
-from partgate_engines import AnomalyResult, DeviceFailed
+from partgate_engines import AnomalyResult, DeviceFailed, FrameRefused
 from partgate_station import Recipe, Region, Thresholds, Verdict
 
 LONGEST_S = 20.0
@@ -227,6 +227,37 @@ def test_no_more_parts_are_taken_than_may_wait(waiting_parts: int, database: Dat
     ran = run(database, camera, SwitchingJudges([make_judge(score)]), triggers)
     assert [row.score for row in ran.rows] == [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]
     assert seen == [min(number + waiting_parts, 6) for number in range(1, 7)]
+
+
+@dataclass
+class PreparingFrameRuntime(FrameRuntime):
+    """Remembers which frames it was to prepare, and by which thread; refuses every third."""
+
+    prepared: list[tuple[int, str]] = field(default_factory=list)
+
+    def prepare(self, frame: NDArray[np.uint8], regions: tuple[Region, ...] = ()) -> None:
+        number = int(frame[0, 0])
+        self.prepared.append((number, threading.current_thread().name))
+        if number % 3 == 0:
+            raise FrameRefused("said again when it is judged")
+
+
+def test_the_next_frame_is_prepared_while_a_part_is_judged(database: Database) -> None:
+    camera = NumberedCamera(4)
+    runtime = PreparingFrameRuntime(lambda number: 0.0)
+
+    def score(number: int) -> float:
+        until_s = time.monotonic() + LONGEST_S
+        while len(runtime.prepared) < min(number + 1, 4):
+            assert time.monotonic() < until_s, "nobody prepared the next frame"
+            time.sleep(0.001)
+        return float(number)
+
+    runtime.score = score
+    ran = run(database, camera, SwitchingJudges([replace(make_judge(score), runtime=runtime)]))
+    assert ran.raised is None
+    assert [row.score for row in ran.rows] == [1.0, 2.0, 3.0, 4.0]
+    assert runtime.prepared == [(number, "line-taking") for number in range(1, 5)]
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
