@@ -6,9 +6,9 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from partgate_engines._errors import PartNotLocated
 from partgate_engines._pose import Locator, Matrix, Pose, PoseReference
-from partgate_engines._prepared import PreparedFrames
-from partgate_engines._runtime import AnomalyResult, FrameScore, PreparingRuntime, Runtime, with_channels
+from partgate_engines._runtime import AnomalyResult, FrameScore, Runtime, with_channels
 from partgate_engines._tiles import Box
 from partgate_station import PartgateError, Region
 
@@ -27,7 +27,6 @@ class AlignedRuntime:
         """Judges frames as they are."""
 
         self._locator = Locator(reference)
-        self._prepared: PreparedFrames[NDArray[np.uint8] | PartgateError] = PreparedFrames()
 
     @property
     def name(self) -> str:
@@ -47,19 +46,11 @@ class AlignedRuntime:
         result = self.unaligned.judge(self._locator.aligned(shaped, pose), regions)
         return _laid_over(result, pose, width_px=shaped.shape[1], height_px=shaped.shape[0])
 
-    def prepare(self, frame: NDArray[np.uint8], regions: tuple[Region, ...] = ()) -> None:
-        """Look for the part before its turn; see `PreparingRuntime`."""
-        found = self._aligned(frame)
-        self._prepared.keep(frame, found)
-        if isinstance(self.unaligned, PreparingRuntime) and not isinstance(found, PartgateError):
-            found.flags.writeable = False
-            self.unaligned.prepare(found, regions)
-
     def scores(
         self, frames: Sequence[NDArray[np.uint8]], regions: Sequence[tuple[Region, ...]]
     ) -> tuple[FrameScore, ...]:
         """Score the frames of a part; `PartNotLocated` is one of the errors that are returned."""
-        found = [self._found(frame) for frame in frames]
+        found = [self._aligned(frame) for frame in frames]
         judged = [number for number, frame in enumerate(found) if not isinstance(frame, PartgateError)]
         scores = self.unaligned.scores(
             [frame for frame in found if not isinstance(frame, PartgateError)],
@@ -73,17 +64,14 @@ class AlignedRuntime:
 
     def close(self) -> None:
         """Release the device."""
-        self._prepared.clear()
         self.unaligned.close()
-
-    def _found(self, frame: NDArray[np.uint8]) -> NDArray[np.uint8] | PartgateError:
-        made = self._prepared.take(frame)
-        return self._aligned(frame) if made is None else made
 
     def _aligned(self, frame: NDArray[np.uint8]) -> NDArray[np.uint8] | PartgateError:
         try:
             shaped = with_channels(frame)
             return self._locator.aligned(shaped, self._locator.locate(shaped))
+        except PartNotLocated as error:
+            return error
         except PartgateError as error:
             return error
 

@@ -71,6 +71,12 @@ class PartsInWork:
                 self._changed.wait(TURN_S)
             return not self.is_ending
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether the loop has nothing in hand, and nothing waits for it."""
+        with self._changed:
+            return self._in_work == 0
+
     def put(self, taken: TakenPart) -> None:
         """Hand a part over."""
         with self._changed:

@@ -186,7 +186,8 @@ class Taking:
                 first = first or error
             else:
                 self._outages.arrived(finder.camera_id)
-        prepare_frames(taken.judge, frames)  # when all are there: no camera is asked later for it
+        if not self.parts.is_empty:  # else the loop does it at once, and the next trigger is seen at once
+            prepare_frames(taken.judge, frames)
         taken.clock.passed(Stage.FRAMES)
         return replace(taken, frames=tuple(frames), error=first)
 

@@ -143,21 +143,6 @@ def test_a_runtime_judges_the_part_where_it_was_taught() -> None:
     assert inner.is_closed
 
 
-def test_a_part_is_looked_for_once_if_its_frame_was_prepared(monkeypatch: pytest.MonkeyPatch) -> None:
-    runtime, inner = aligned_runtime()
-    moved, lost = a_part(right=20, turn_deg=8), NOISE.copy()
-    moved.flags.writeable = lost.flags.writeable = False
-    expected = runtime.scores([moved], [()])
-    for frame in (moved, lost):
-        runtime.prepare(frame)
-    monkeypatch.setattr(Locator, "locate", None)  # whoever looks again fails
-    found, missing = runtime.scores([moved, lost], [(), ()])
-    assert (found,) == expected
-    assert isinstance(missing, PartNotLocated)
-    first, again = inner.frames
-    np.testing.assert_array_equal(first, again)
-
-
 def test_its_map_lies_over_the_part_where_the_frame_shows_it() -> None:
     runtime, _ = aligned_runtime()
     moved = a_part(right=20, down=-10, turn_deg=8)
