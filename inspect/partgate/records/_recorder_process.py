@@ -44,6 +44,7 @@ ROW_TIMEOUT_S = 60.0
 QUEUE_TIMEOUT_S = 60.0
 JOURNAL_BATCH = 16
 LOOK_UP_S = 0.5
+SLOW_WRITE_S = 0.1  # a hundred times what a disk takes that is fit for a station
 
 log = structlog.get_logger(__name__)
 
@@ -297,6 +298,7 @@ class RecorderProcess:
 
     def _write(self, parts: Sequence[OpenPart], durable: Sequence[Future[None]]) -> None:
         error: Exception | None = None
+        started_s = time.monotonic()
         try:
             if self._gives_up():
                 raise StoreBusy("the trigger was still waiting when the recorder closed")
@@ -310,3 +312,7 @@ class RecorderProcess:
             else:
                 self._forget(part.part_id)
                 future.set_exception(error)
+        if parts and (took_s := time.monotonic() - started_s) > SLOW_WRITE_S:
+            log.warning("the disk kept triggers waiting, and their verdicts", took_ms=round(took_s * 1000),
+                        first_trigger=parts[0].trigger_id, what_now="look at disk sync in partgate doctor",
+                        )  # fmt: skip

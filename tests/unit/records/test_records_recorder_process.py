@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 import uuid
 from typing import Any, Literal
 
@@ -31,12 +32,31 @@ from partgate.records import (
 )
 from partgate.records._journal import Journal, journal_path
 from partgate.records._recorder import Recorder
+from partgate.records._recorder_process import SLOW_WRITE_S
 from partgate_station import AlreadyRunning, Verdict
 
 TIMEOUT_S = 20
 GREY = np.arange(12, dtype=np.uint8).reshape(3, 4)
 COLOUR = np.random.default_rng(0).integers(0, 256, (60, 50, 3), dtype=np.uint8)
 MAP = np.linspace(0, 9, 20, dtype=np.float32).reshape(4, 5)
+
+
+def test_a_disk_that_keeps_a_verdict_waiting_is_said_in_the_lines_log(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sync = os.fdatasync
+
+    def slow(descriptor: int) -> None:
+        time.sleep(SLOW_WRITE_S * 1.5)
+        sync(descriptor)
+
+    with capture_logs() as said, _recorder(database) as recorder:
+        monkeypatch.setattr(os, "fdatasync", slow)
+        recorder.close_part(_closed(_opened(recorder, 7)))
+        monkeypatch.undo()
+    (line,) = [line for line in said if line["event"] == "the disk kept triggers waiting, and their verdicts"]
+    assert line["took_ms"] >= SLOW_WRITE_S * 1500
+    assert (line["log_level"], line["first_trigger"]) == ("warning", 7)
 
 
 def _recorder(database: Database, keep: Literal["all", "flagged"] = "all", **options: Any) -> RecorderProcess:
