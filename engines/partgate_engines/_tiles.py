@@ -124,8 +124,12 @@ def _starts(length_px: int, tile_px: int, overlap_px: int, patch_px: float) -> t
         return (0,)
     count = ceil((length_px - overlap_px) / (tile_px - overlap_px))
     step = (length_px - tile_px) / (count - 1) / patch_px
-    inner = (round(ceil(number * step - 1e-9) * patch_px) for number in range(count - 1))
-    return (*inner, length_px - tile_px)
+    starts = [0]
+    for number in range(1, count - 1):
+        wanted_px = round(ceil(number * step - 1e-9) * patch_px)
+        # Of patches with half a pixel one start is rounded down and the next up: no pixel lies between them.
+        starts.append(min(wanted_px, starts[-1] + tile_px))
+    return (*starts, length_px - tile_px)
 
 
 def _shares(starts: Sequence[int], tile_px: int, patches: int) -> list[range]:

@@ -162,6 +162,7 @@ def test_who_judges_where_is_read_from_the_threads() -> None:
 OPEN_AND_JUDGE = """
 import json, sys
 from pathlib import Path
+import cv2  # cutting frames imports it, and its wheel starts threads of its own
 import numpy as np
 from partgate_engines import Bundle, OpenVinoOptions, on_cores, open_runtime, thread_processors
 options, before = OpenVinoOptions(cores=1, precision="f32"), thread_processors()

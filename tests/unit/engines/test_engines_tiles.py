@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from pydantic import ValidationError
@@ -101,6 +101,7 @@ def test_large_tiles_are_averaged_first() -> None:
     assert placement.cut(np.full((600, 1000, 1), 7, np.uint8)).shape == (len(placement.corners), 150, 150, 1)
 
 
+@example(length_px=2483, tile_px=33, patches=2)  # tiles of 16.5 px patches that touch
 @given(
     length_px=st.integers(1, 5000),
     tile_px=st.integers(32, 700),
