@@ -22,8 +22,8 @@ _CHANNELS: Mapping[int, NDArray[np.float32]] = {
     3: np.eye(3, dtype=np.float32),
 }
 
-# A tile takes 14 MB of working memory, and 16 in one run are no slower than 32 (docs/decisions/0010).
-_TILES_AT_ONCE = 16
+# What a score leaves behind, so that a map costs no second run: 1.5 MB a tile with ResNet18.
+_TILES_KEPT = 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,17 +31,16 @@ class CutFrame:
     """What the graph gets to see of a frame, before anything is asked of it."""
 
     placement: Placement
-    count: int
-    """Of tiles."""
-
-    tiles: NDArray[np.uint8] | None
-    """(count, h, w, c); None where the first run takes them all, so that nothing keeps the frame alive."""
+    given: NDArray[np.uint8]
+    """Tiles, (t, h, w, c), or their blocks, (t, b, b, kh, kw, c); a copy, so that nothing keeps the frame."""
 
     bands: Bands | None
     """How the tiles are resized; None where the graph does it by whole matrices."""
 
-    first: NDArray[np.uint8]
-    """What the first run takes: as many tiles as there may be in one, or their blocks; a copy."""
+    @property
+    def count(self) -> int:
+        """How many tiles there are."""
+        return len(self.given)
 
 
 class OpenVinoGraph:
@@ -72,7 +71,8 @@ class OpenVinoGraph:
         self._under_way: CutFrame | None = None
         self._bound: dict[str, NDArray[Any]] = {}
         self._with_features = with_features
-        self._patches: NDArray[np.float32] | None = None
+        self._has_features = any(FEATURES in output.names for output in compiled.outputs)
+        self._features: NDArray[np.float32] | None = None
         self._scored: tuple[float, Placement] | None = None
 
     def bind_bank(self, augmented: NDArray[np.float32]) -> None:
@@ -103,11 +103,7 @@ class OpenVinoGraph:
         tiles = placement.cut(frame)
         found = self._bands_of(tiles) if self._in_bands else None
         return CutFrame(
-            placement=placement,
-            count=len(tiles),
-            tiles=tiles if len(tiles) > _TILES_AT_ONCE else None,
-            bands=found,
-            first=_given(tiles, found, 0),
+            placement=placement, given=tiles.copy() if found is None else found.cut(tiles), bands=found
         )
 
     def start(self, frame: NDArray[np.uint8], placement: Placement, *, cut: CutFrame | None = None) -> None:
@@ -126,6 +122,7 @@ class OpenVinoGraph:
         self._bind("columns", resize.columns)
         self._scored = None
         self._under_way = cut
+        self._make_room(cut.count)
         self._start_run(cut, 0)
 
     def answer(self) -> tuple[float, NDArray[np.float32]]:
@@ -137,12 +134,8 @@ class OpenVinoGraph:
         cut = self._begun()
         scores = np.empty(cut.count, dtype=np.float32)
         maps = np.empty(cut.placement.mask.shape, dtype=np.float32)
-        if self._with_features:
-            self._patches = np.empty((cut.count, maps[0].size, self.features), dtype=np.float32)
-        for part in self._parts(cut):
-            scores[part], maps[part] = self._answer("score"), self._answer("anomaly_map")
-            if self._patches is not None:
-                self._patches[part] = self._answer("features")
+        for tile in self._tiles(cut):
+            scores[tile], maps[tile] = self._answer("score")[0], self._answer("anomaly_map")[0]
         score = float(scores.max()) if np.isfinite(maps).all() else float("nan")
         return score, cut.placement.stitch(maps)
 
@@ -157,8 +150,8 @@ class OpenVinoGraph:
         """
         cut = self._begun()
         # numpy's max, other than Python's, is not a number as soon as one of them is not.
-        score = float(np.max([self._answer("score").max() for _ in self._parts(cut)]))
-        if cut.count <= _TILES_AT_ONCE:  # otherwise only the last run's features are still there
+        score = float(np.max([self._answer("score")[0] for _ in self._tiles(cut)]))
+        if self._features is not None and len(self._features) == cut.count:
             self._scored = (score, cut.placement)
         return score
 
@@ -167,22 +160,25 @@ class OpenVinoGraph:
 
         None where its features are gone: it had too many tiles, or another frame was begun since.
         """
-        if self._scored is None:
+        if self._scored is None or self._features is None:
             return None
         score, placement = self._scored
-        return score, placement.stitch(maps.of(self._request.get_tensor(FEATURES), placement.mask))
+        found = np.empty(placement.mask.shape, dtype=np.float32)
+        for tile, features in enumerate(self._features):
+            found[tile] = maps.of(features, placement.mask[tile])
+        return score, placement.stitch(found)
 
     def run_in_halves(
         self, frame: NDArray[np.uint8], placement: Placement, maps: FeatureMaps
     ) -> tuple[float, NDArray[np.float32]]:
-        """Judge one frame as `run` does; of a graph that was compiled without maps."""
+        """Judge one frame as `run` does; of a graph that was compiled without maps, and with features."""
         self.start(frame, placement)
         cut = self._begun()
         scores = np.empty(cut.count, dtype=np.float32)
         found = np.empty(placement.mask.shape, dtype=np.float32)
-        for part in self._parts(cut):
-            scores[part] = self._answer("score")
-            found[part] = maps.of(self._request.get_tensor(FEATURES), placement.mask[part])
+        for tile in self._tiles(cut):
+            scores[tile] = self._answer("score")[0]
+            found[tile] = maps.of(self._answer(FEATURES)[0], placement.mask[tile])
         score = float(scores.max()) if np.isfinite(found).all() else float("nan")
         return score, placement.stitch(found)
 
@@ -192,9 +188,9 @@ class OpenVinoGraph:
         Returns:
             (t * gh * gw, d) float32, tile by tile; the next frame makes a new one.
         """
-        if self._patches is None:
+        if self._features is None or not self._with_features:
             raise ValueError("no frame was run with features")
-        return self._patches.reshape(-1, self.features)
+        return self._features.reshape(-1, self.features)
 
     def _bands_of(self, tiles: NDArray[np.uint8]) -> Bands:
         _, height_px, width_px, channels = tiles.shape
@@ -206,19 +202,28 @@ class OpenVinoGraph:
         begun, self._under_way = self._under_way, None
         return begun
 
-    def _parts(self, cut: CutFrame) -> Iterator[slice]:
-        """Wait for the tiles, as many as one run takes after the other; the first are under way."""
-        for first in range(0, cut.count, _TILES_AT_ONCE):
-            if first:
-                self._start_run(cut, first)
-            wait_for(self._request)
-            yield slice(first, first + _TILES_AT_ONCE)
+    def _make_room(self, tiles: int) -> None:
+        """Have an array for the features of a frame: of all its tiles, or of one where they are many."""
+        if not self._has_features:
+            return
+        count = tiles if self._with_features or tiles <= _TILES_KEPT else 1
+        if self._with_features or self._features is None or len(self._features) != count:
+            self._features = np.empty((count, prod(self.grid), self.features), dtype=np.float32)
 
-    def _start_run(self, cut: CutFrame, first: int) -> None:
-        given = cut.first if cut.tiles is None or first == 0 else _given(cut.tiles, cut.bands, first)
-        mask = cut.placement.mask
-        self._bind("frames", given)
-        self._bind("mask", mask if cut.count <= _TILES_AT_ONCE else mask[first : first + _TILES_AT_ONCE])
+    def _tiles(self, cut: CutFrame) -> Iterator[int]:
+        """Wait for one tile after the other; the first is under way."""
+        for tile in range(cut.count):
+            if tile:
+                self._start_run(cut, tile)
+            wait_for(self._request)
+            yield tile
+
+    def _start_run(self, cut: CutFrame, tile: int) -> None:
+        self._bind("frames", cut.given[tile : tile + 1])
+        self._bind("mask", cut.placement.mask[tile : tile + 1])
+        if self._features is not None:
+            place = tile if len(self._features) == cut.count else 0
+            self._bind(FEATURES, self._features[place : place + 1])
         self._request.start_async()
 
     def _answer(self, name: str) -> NDArray[np.float32]:
@@ -231,13 +236,6 @@ class OpenVinoGraph:
         # what it shares alive: `_bound` does, until another array has taken its place.
         self._request.set_tensor(name, library().Tensor(array, shared_memory=array.flags.writeable))
         self._bound[name] = array
-
-
-def _given(tiles: NDArray[np.uint8], found: Bands | None, first: int) -> NDArray[np.uint8]:
-    """Return what one run takes, from a tile on: tiles, or their blocks."""
-    some = tiles[first : first + _TILES_AT_ONCE]
-    # OpenVINO shares what it may write to and copies the rest: a copy made here is the only one.
-    return some.copy() if found is None else found.cut(some)
 
 
 def _static(compiled: Any, name: str) -> list[int]:

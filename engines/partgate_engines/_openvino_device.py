@@ -18,7 +18,7 @@ from partgate_engines._openvino_bands import resize_in_bands
 
 Precision = Literal["f32", "bf16", "f16"]
 
-COMPILED = 3
+COMPILED = 4
 """Change it whenever something else is compiled of a graph: engines that were kept are then not taken."""
 
 
@@ -92,10 +92,10 @@ def compile_graph(
     with_map: bool = True,
     with_features: bool = False,
     step: float | None = None,
-    in_bands: bool = True,
+    as_exported: bool = False,
     config: DeviceConfig = PLAIN,
 ) -> Any:
-    """Return the `openvino.CompiledModel` of an ONNX graph, for any number of frames.
+    """Return the `openvino.CompiledModel` of an ONNX graph; see `read_graph`.
 
     Args:
         path: of the graph.
@@ -103,13 +103,13 @@ def compile_graph(
         with_map: whether the anomaly map is an output; without it the score costs less.
         with_features: whether the patch features are an output as well.
         step: of its features; the bank is then taken as bytes (`_openvino_bytes`). None: as float32.
-        in_bands: whether it resizes in bands (`_openvino_bands`); False: as it was exported.
+        as_exported: see `read_graph`.
         config: how.
 
     Raises:
         GraphRefused: OpenVINO cannot read or compile it.
     """
-    model = read_graph(path, content, in_bands=in_bands)
+    model = read_graph(path, content, as_exported=as_exported)
     for name, wanted in (("anomaly_map", with_map), ("features", with_features)):
         if not wanted:
             model.remove_result(model.output(name).get_node())
@@ -120,24 +120,34 @@ def compile_graph(
     return compile_model(path, model, config)
 
 
-def read_graph(path: Path, content: bytes | None = None, *, in_bands: bool = True) -> Any:
-    """Return the `openvino.Model` of an ONNX graph, for any number of frames.
+def read_graph(path: Path, content: bytes | None = None, *, as_exported: bool = False) -> Any:
+    """Return the `openvino.Model` of an ONNX graph, for one tile, resized in bands (`_openvino_bands`).
 
     Args:
         path: of the graph.
         content: its bytes, where they were read and verified already.
-        in_bands: whether it resizes in bands (`_openvino_bands`); False: as it was exported.
+        as_exported: leaves the number of tiles free, and the resize as it was exported.
 
     Raises:
         GraphRefused: OpenVINO cannot read it.
     """
     with _graph_errors(path, "read"):
         model = _core().read_model(path if content is None else content)
-        # Graphs exported before there were tiles take one mask for all frames; the rest is the same.
-        model.reshape({"mask": [-1, *model.input("mask").get_partial_shape()][-3:]})
-        if in_bands:
+        if not as_exported:
             resize_in_bands(model)
+        _set_tiles(model, -1 if as_exported else 1)
     return model
+
+
+def _set_tiles(model: Any, count: int) -> None:
+    """Say how many tiles there are in one run; -1 for any number.
+
+    Where it is 1, OpenVINO knows the size of everything behind the resize, and plans, fuses and leaves out
+    steps that it otherwise takes one by one: docs/decisions/0010 has what that brings.
+    """
+    shapes = {name: list(model.input(name).get_partial_shape()) for name in ("frames", "mask")}
+    # Graphs exported before there were tiles take one mask for all frames; the rest is the same.
+    model.reshape({"frames": [count, *shapes["frames"][1:]], "mask": [count, *shapes["mask"][-2:]]})
 
 
 def compile_model(path: Path, model: Any, config: DeviceConfig) -> Any:

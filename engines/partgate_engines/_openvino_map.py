@@ -99,24 +99,25 @@ class FeatureMaps:
         for name, array in self._bank.items():
             self._request.set_tensor(name, _tensor(array))
 
-    def of(self, features: Any, mask: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return the maps of tiles.
+    def of(self, features: NDArray[np.float32], mask: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the map of a tile.
 
         Args:
-            features: an `openvino.Tensor`, (t, gh * gw, d) float32; not copied.
-            mask: (t, gh, gw) float32.
+            features: (gh * gw, d) float32; not copied.
+            mask: (gh, gw) float32.
 
         Returns:
-            (t, gh, gw) float32: a view, valid until the next call.
+            (gh, gw) float32: a view, valid until the next call.
 
         Raises:
-            DeviceHung: they were not made in time.
+            DeviceHung: it was not made in time.
         """
-        self._request.set_tensor(FEATURES, features)
-        self._request.set_tensor("mask", _tensor(mask))
+        self._request.set_tensor(FEATURES, _tensor(features[None]))
+        self._request.set_tensor("mask", _tensor(mask[None]))
         self._request.start_async()
         wait_for(self._request)
-        return np.asarray(self._request.get_tensor("anomaly_map").data)
+        found: NDArray[np.float32] = self._request.get_tensor("anomaly_map").data[0]
+        return found
 
 
 def _tensor(array: NDArray[Any]) -> Any:

@@ -88,7 +88,7 @@ def openvino_reference(
     Raises:
         GraphRefused: OpenVINO cannot read the graph.
     """
-    compiled = OpenVinoGraph(graph, compiled=compile_graph(graph, in_bands=False))
+    compiled = OpenVinoGraph(graph, compiled=compile_graph(graph, as_exported=True))
     compiled.bind_bank(bank)
     name = f"openvino {version_of('openvino')}, {precision}"
     return Reference(name=name, bank=bank, look=look, graph=compiled)

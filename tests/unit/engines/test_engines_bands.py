@@ -63,7 +63,7 @@ def test_bands_leave_most_zeros_out() -> None:
 @pytest.fixture
 def pair(bundle: Bundle) -> tuple[OpenVinoGraph, OpenVinoGraph]:
     """The bundle's graph with the whole matrices, and in bands."""
-    whole = OpenVinoGraph(bundle.graph, compiled=compile_graph(bundle.graph, in_bands=False))
+    whole = OpenVinoGraph(bundle.graph, compiled=compile_graph(bundle.graph, as_exported=True))
     banded = OpenVinoGraph(bundle.graph)
     for graph in (whole, banded):
         graph.bind_bank(bundle.bank().augmented())

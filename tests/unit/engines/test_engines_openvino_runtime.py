@@ -21,6 +21,7 @@ from partgate_engines import (
 )
 from partgate_engines._cores import affine_cores, usable_cores
 from partgate_engines._openvino import OpenVinoGraph
+from partgate_engines._openvino_device import compile_graph
 from partgate_engines._openvino_engines import ResidentEngines
 from partgate_engines._openvino_runtime import OpenVinoRuntime
 from partgate_engines._placement import Placement, place
@@ -336,3 +337,15 @@ def test_a_precision_that_the_processor_lacks_is_said(bundle: Bundle, computed: 
         (warning,) = warnings
         assert (warning["asked"], warning["computed"]) == ("bf16", "f32")
         assert "auto" in warning["what_now"]
+
+
+def test_a_station_compiles_for_one_tile_and_references_are_made_as_exported(bundle: Bundle) -> None:
+    free = compile_graph(bundle.graph, as_exported=True)
+    assert [batch_of(compile_graph(bundle.graph), name) for name in ("frames", "mask")] == [1, 1]
+    assert [batch_of(free, name) for name in ("frames", "mask")] == [None, None]
+
+
+def batch_of(compiled: Any, name: str) -> int | None:
+    """Return for how many tiles a graph was compiled; None for any number."""
+    batch = compiled.input(name).get_partial_shape()[0]
+    return batch.get_length() if batch.is_static else None
