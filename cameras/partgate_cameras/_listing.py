@@ -115,6 +115,8 @@ def _walk(folder: Path) -> Iterator[tuple[Path, str | None]]:
 def _reason_to_skip(path: Path) -> str | None:
     try:
         mode = path.lstat().st_mode
+        if stat.S_ISLNK(mode):
+            return "a link, which is not followed"
         if not stat.S_ISREG(mode):
             return "not a regular file"
         if path.suffix.lower() in SUFFIXES:

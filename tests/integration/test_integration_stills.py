@@ -150,7 +150,7 @@ def test_one_image_is_learned_with_a_loud_warning(gravel_home: Path, tmp_path: P
 @pytest.mark.parametrize(
     ("arguments", "code", "says"),
     [
-        (["learn", "x", "--good", "{empty}"], 65, "0 found, at least 1 is needed"),
+        (["learn", "x", "--good", "{empty}"], 65, "no images (PNG, JPEG, TIFF, BMP) in it"),
         (["learn", "x", "--good", "{empty}/none"], 66, "no such file or folder"),
         (["learn", "x"], 2, "--good DIR or --from-station STATION"),
         (["learn", "x", "--from-station", "nobody"], 65, "station 'nobody' has collected no images"),
@@ -160,7 +160,7 @@ def test_one_image_is_learned_with_a_loud_warning(gravel_home: Path, tmp_path: P
         (["learn", "x", "--good", "{good}", "--region", "0,0 9,9 9,0 0,6"], 78, "crosses itself"),
         (["learn", "x", "--good", "{good}", "--backbone", "resnet18"], 66, "put resnet18.safetensors"),
         (["score", "nothing", "{good}"], 66, "neither a product"),
-        (["score", "gravel", "{empty}"], 65, "no images in"),
+        (["score", "gravel", "{empty}"], 65, "no images (PNG, JPEG, TIFF, BMP) in it"),
         (["score", "{empty}", "{good}"], 66, "not a bundle"),
         (["run", "{empty}/no.toml"], 66, "no such file"),
         (["models", "activate", "zzzz"], 66, "no model has an id that begins with 'zzzz'"),

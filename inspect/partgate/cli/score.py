@@ -113,20 +113,22 @@ class Still:
 
 
 def _all_images(sources: Iterable[Path]) -> list[Still]:
-    from partgate_cameras import list_images
+    from partgate_cameras import survey_images
 
     stills: list[Still] = []
+    nothing: list[str] = []
     for source in sources:
         if not source.exists():
             raise MissingInput(f"{source.absolute()}: no such file or folder")
         base = source.absolute().parent
+        survey = survey_images(source)
         stills += [
-            Still(path=path, map_path=_as_png(path.absolute().relative_to(base)))
-            for path in list_images(source)
+            Still(path=path, map_path=_as_png(path.absolute().relative_to(base))) for path in survey.images
         ]
+        if not survey.images:
+            nothing.append(survey.nothing_found())
     if not stills:
-        searched = ", ".join(str(source.absolute()) for source in sources)
-        raise DataError(f"no images in {searched} (PNG, JPEG, TIFF, BMP)")
+        raise DataError("\n".join(nothing))
     return stills
 
 

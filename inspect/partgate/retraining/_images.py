@@ -11,7 +11,7 @@ from sqlmodel import Session, col, select
 
 from partgate.records import Finding, Frame, ImageState, ImageStore, LearnedImage, Part, Review, SnapshotImage
 from partgate.retraining._deferred import DeferredImages
-from partgate_cameras import ImageError, list_images, read_image
+from partgate_cameras import ImageError, read_image, survey_images
 from partgate_engines.anomaly import GoodImage, Progress
 from partgate_station import DataError, MissingInput
 
@@ -36,11 +36,15 @@ def read_images(source: Path, *, skip_bad: bool, progress: Progress) -> ReadImag
 
     Raises:
         MissingInput: there is no such folder or file.
-        DataError: images cannot be used and `skip_bad` was not asked for; every one is named.
+        DataError: there is no image; what is there instead is named. Or images cannot be used and
+            `skip_bad` was not asked for; every one is named.
     """
     if not source.exists():
         raise MissingInput(f"{source.absolute()}: no such file or folder")
-    paths = list_images(source)
+    survey = survey_images(source)
+    if not survey.images:
+        raise DataError(survey.nothing_found())
+    paths = survey.images
     images = DeferredImages(
         [(str(path.relative_to(source.parent)), partial(read_image, path)) for path in paths]
     )

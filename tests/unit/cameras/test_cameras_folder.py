@@ -63,8 +63,8 @@ def test_a_survey_says_what_it_left_out_and_why(tmp_path: Path) -> None:
     assert set(survey.images) == {good, no_suffix, damaged}
     assert {skipped.path.name: skipped.reason for skipped in survey.skipped} == {
         "film.gif": "format GIF not allowed (PNG, JPEG, TIFF, BMP)",
-        "link.png": "not a regular file",
-        "loop": "not a regular file",
+        "link.png": "a link, which is not followed",
+        "loop": "a link, which is not followed",
         "notes.txt": "not an image",
         "pipe.png": "not a regular file",
     }

@@ -75,6 +75,14 @@ def test_a_folder_is_read_once_and_bad_files_are_named(tmp_path: Path) -> None:
     assert read.images[0] is read.images[0]
 
 
+def test_a_folder_of_links_is_said_to_be_one(tmp_path: Path) -> None:
+    (tmp_path / "good").mkdir()
+    cv2.imwrite(str(tmp_path / "0.png"), np.zeros((40, 50), dtype=np.uint8))
+    (tmp_path / "good" / "0.png").symlink_to(tmp_path / "0.png")
+    with pytest.raises(DataError, match=r"no images .*skipped 1: 0\.png: a link, which is not followed"):
+        read_images(tmp_path / "good", skip_bad=False, progress=quiet)
+
+
 def test_seconds_go_to_the_step_that_took_them() -> None:
     now = iter([0.0, 1.0, 3.0, 6.0, 10.0, 15.0])
     told: list[tuple[str, int, int]] = []
