@@ -72,7 +72,7 @@ class OpenVinoGraph:
         self._bound: dict[str, NDArray[Any]] = {}
         self._with_features = with_features
         self._has_features = any(FEATURES in output.names for output in compiled.outputs)
-        self._features: NDArray[np.float32] | None = None
+        self._patches: NDArray[np.float32] | None = None
         self._scored: tuple[float, Placement] | None = None
 
     def bind_bank(self, augmented: NDArray[np.float32]) -> None:
@@ -151,7 +151,7 @@ class OpenVinoGraph:
         cut = self._begun()
         # numpy's max, other than Python's, is not a number as soon as one of them is not.
         score = float(np.max([self._answer("score")[0] for _ in self._tiles(cut)]))
-        if self._features is not None and len(self._features) == cut.count:
+        if self._patches is not None and len(self._patches) == cut.count:
             self._scored = (score, cut.placement)
         return score
 
@@ -160,11 +160,11 @@ class OpenVinoGraph:
 
         None where its features are gone: it had too many tiles, or another frame was begun since.
         """
-        if self._scored is None or self._features is None:
+        if self._scored is None or self._patches is None:
             return None
         score, placement = self._scored
         found = np.empty(placement.mask.shape, dtype=np.float32)
-        for tile, features in enumerate(self._features):
+        for tile, features in enumerate(self._patches):
             found[tile] = maps.of(features, placement.mask[tile])
         return score, placement.stitch(found)
 
@@ -188,9 +188,9 @@ class OpenVinoGraph:
         Returns:
             (t * gh * gw, d) float32, tile by tile; the next frame makes a new one.
         """
-        if self._features is None or not self._with_features:
+        if self._patches is None or not self._with_features:
             raise ValueError("no frame was run with features")
-        return self._features.reshape(-1, self.features)
+        return self._patches.reshape(-1, self.features)
 
     def _bands_of(self, tiles: NDArray[np.uint8]) -> Bands:
         _, height_px, width_px, channels = tiles.shape
@@ -207,8 +207,8 @@ class OpenVinoGraph:
         if not self._has_features:
             return
         count = tiles if self._with_features or tiles <= _TILES_KEPT else 1
-        if self._with_features or self._features is None or len(self._features) != count:
-            self._features = np.empty((count, prod(self.grid), self.features), dtype=np.float32)
+        if self._with_features or self._patches is None or len(self._patches) != count:
+            self._patches = np.empty((count, prod(self.grid), self.features), dtype=np.float32)
 
     def _tiles(self, cut: CutFrame) -> Iterator[int]:
         """Wait for one tile after the other; the first is under way."""
@@ -221,9 +221,9 @@ class OpenVinoGraph:
     def _start_run(self, cut: CutFrame, tile: int) -> None:
         self._bind("frames", cut.given[tile : tile + 1])
         self._bind("mask", cut.placement.mask[tile : tile + 1])
-        if self._features is not None:
-            place = tile if len(self._features) == cut.count else 0
-            self._bind(FEATURES, self._features[place : place + 1])
+        if self._patches is not None:
+            place = tile if len(self._patches) == cut.count else 0
+            self._bind(FEATURES, self._patches[place : place + 1])
         self._request.start_async()
 
     def _answer(self, name: str) -> NDArray[np.float32]:
