@@ -70,3 +70,6 @@ class StubJudges:
 
     def reload(self, judge: Judge) -> None:
         """Do nothing."""
+
+    def require_device(self) -> None:
+        """Do nothing."""

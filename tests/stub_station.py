@@ -89,6 +89,9 @@ class StubJudges:
     def reload(self, judge: object) -> None:
         """Do nothing."""
 
+    def require_device(self) -> None:
+        """Do nothing."""
+
 
 def stand_in(fault: str, at: int) -> None:
     """Have every station of this process judge by the stub."""

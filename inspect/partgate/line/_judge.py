@@ -11,7 +11,15 @@ import structlog
 from partgate.line._gate import pass_gate
 from partgate.line._golden import GoldenCheck
 from partgate.records import Active, Database, Home, Keys, Proofs, active
-from partgate_engines import Bundle, Fingerprint, OpenVinoOptions, Runtime, forget_engines, open_runtime
+from partgate_engines import (
+    Bundle,
+    DeviceFailed,
+    Fingerprint,
+    OpenVinoOptions,
+    Runtime,
+    forget_engines,
+    open_runtime,
+)
 from partgate_station import PartgateError, Recipe
 
 log = structlog.get_logger(__name__)
@@ -50,6 +58,14 @@ class Judges(Protocol):
         """Make a judge ready anew that has answered wrongly; once, and not in this thread."""
         ...
 
+    def require_device(self) -> None:
+        """Raise what has failed for good while a judge was made ready beside the one in force.
+
+        Raises:
+            DeviceFailed: the process has to end.
+        """
+        ...
+
     def close(self) -> None:
         """Release the runtime."""
         ...
@@ -69,6 +85,9 @@ class NoJudge:
 
     def reload(self, judge: Judge) -> None:
         """Do nothing: there is no judge."""
+
+    def require_device(self) -> None:
+        """Do nothing: there is no device."""
 
     def close(self) -> None:
         """Do nothing."""
@@ -126,8 +145,9 @@ class ActiveJudges:
 
     A thread asks the database for the active recipe every `poll_s`, makes the new judge ready beside
     the old one, and hands it over in one assignment; the loop takes it between two parts. A judge
-    that cannot be loaded is logged once and the old one stays. One that answered wrongly is made ready
-    anew once per activation: a runtime that fails twice is not trusted a third time without a person.
+    that cannot be loaded, for whatever reason, is logged once and the old one stays. One that answered
+    wrongly is made ready anew once per activation: a runtime that fails twice is not trusted a third time
+    without a person. A device that fails meanwhile has failed for the judge in force as well.
     """
 
     def __init__(
@@ -150,6 +170,7 @@ class ActiveJudges:
         self._suspect: Judge | None = None
         self._wrong: Judge | None = None
         self._reloaded: set[int] = set()
+        self._device_failure: DeviceFailed | None = None
         self._judge = self._load(self._active())
         self._refused: int | None = None
         self._stop = threading.Event()
@@ -188,6 +209,11 @@ class ActiveJudges:
         with self._handover:
             self._suspect = judge
 
+    def require_device(self) -> None:
+        """Raise what has failed for good in the watching thread. For any thread."""
+        if self._device_failure is not None:
+            raise self._device_failure
+
     def close(self) -> None:
         """Stop following and release the runtimes."""
         self._stop.set()
@@ -209,8 +235,14 @@ class ActiveJudges:
         while not self._stop.wait(self._poll_s):
             try:
                 self._look()
+            except DeviceFailed as error:
+                self._device_failure = error
+                return
             except PartgateError as error:
                 log.error("active recipe cannot be read", product=self._product, error=str(error))
+            except Exception:
+                # The top of this thread, without which no model or limit would be taken up any more.
+                log.exception("active recipe cannot be read", product=self._product)
 
     def _look(self) -> None:
         latest = self._active()
@@ -218,10 +250,14 @@ class ActiveJudges:
             return
         try:
             ready = self._load(latest)
-        except PartgateError as error:
+        except DeviceFailed:
+            raise
+        except Exception as error:
+            # Whatever it is, the model in force goes on, and the next activation is taken up.
             self._refused = latest.activation_id
             log.error("the active model cannot be used", product=self._product, model=latest.model_id[:12],
-                      error=str(error), what_now=self._what_now())  # fmt: skip
+                      error=str(error), what_now=self._what_now(),
+                      exc_info=not isinstance(error, PartgateError))  # fmt: skip
             return
         with self._handover:
             overtaken, self._next = self._next, ready

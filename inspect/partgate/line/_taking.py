@@ -132,6 +132,7 @@ class Taking:
             judge = self._judges.current()
             self._take(trigger, judge)
             self.between_parts()
+            self._judges.require_device()
             if before is not None and judge is not before:
                 # The runtime that was replaced is released by the next question who judges
                 # (`Judges.current`): by then nothing may run on it any more.
@@ -142,6 +143,7 @@ class Taking:
         if self.parts.is_ending:
             raise _Ended
         self.between_parts()
+        self._judges.require_device()
 
     def _exhausted(self) -> bool:
         return any(finder.exhausted for finder in self._finders)

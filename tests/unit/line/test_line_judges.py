@@ -14,7 +14,7 @@ from structlog.testing import capture_logs
 from one_by_one import OneByOne
 from partgate.line._judge import ActiveJudges, Judge, RuntimeKind
 from partgate.records import Active, Database, Home, activate, add_model, add_recipe, rollback
-from partgate_engines import AnomalyResult
+from partgate_engines import AnomalyResult, DeviceFailed
 from partgate_station import DataError, Recipe, Region, Thresholds
 
 MODELS = {name: name * 64 for name in "abc"}
@@ -37,13 +37,14 @@ class Loader:
     """Loads a runtime named by its model; models in `broken` cannot be loaded."""
 
     broken: set[str] = field(default_factory=set)
+    error: Exception = field(default_factory=lambda: DataError("bank.safetensors is damaged"))
     loaded: list[NamedRuntime] = field(default_factory=list)
     refused: int = 0
 
     def __call__(self, home: Home, found: Active, kind: RuntimeKind, camera_ids: Sequence[str]) -> Judge:
         if found.model_id in self.broken:
             self.refused += 1
-            raise DataError(f"{found.model_id[:4]}: bank.safetensors is damaged")
+            raise self.error
         self.loaded.append(NamedRuntime(found.model_id[0]))
         return Judge(
             activation_id=found.activation_id,
@@ -144,6 +145,33 @@ def test_a_model_that_cannot_be_loaded_leaves_the_old_one_in_force(product: Prod
         assert loader.refused == 1, "a refused model is tried once, not at every look"
         product.activate("c")
         wait_for(lambda: model(judges) == "c")
+
+
+@pytest.mark.parametrize("error", [PermissionError("bank.safetensors"), MemoryError(), KeyError("BF16")])
+def test_a_model_that_fails_in_a_way_nobody_foresaw_ends_nothing(error: Exception, product: Product) -> None:
+    product.activate("a")
+    loader = Loader(broken={MODELS["b"]}, error=error)
+    with capture_logs() as logs, following(product, loader) as judges:
+        product.activate("b")
+        wait_for(lambda: loader.refused == 1)
+        assert model(judges) == "a"
+        product.activate("c")
+        wait_for(lambda: model(judges) == "c")
+    (said,) = [entry for entry in logs if entry["event"] == "the active model cannot be used"]
+    assert said["what_now"] == "model aaaaaaaaaaaa, the one in force, stays"
+    assert said["exc_info"], "where it came from is in the log"
+
+
+def test_a_device_that_fails_while_a_model_is_loaded_ends_the_process(product: Product) -> None:
+    product.activate("a")
+    loader = Loader(broken={MODELS["b"]}, error=DeviceFailed("GPU: this process must end"))
+    with following(product, loader) as judges:
+        judges.require_device()
+        product.activate("b")
+        wait_for(lambda: loader.refused == 1)
+        wait_for(lambda: judges._device_failure is not None)
+        with pytest.raises(DeviceFailed, match="must end"):
+            judges.require_device()
 
 
 def test_a_station_whose_model_is_broken_at_the_start_does_not_start(product: Product) -> None:

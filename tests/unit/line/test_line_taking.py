@@ -112,6 +112,8 @@ class SwitchingJudges:
     judges: list[Judge]
     every: int = 1
     asked: int = 0
+    fails_after: int | None = None
+    """The device fails beside the judge in force, once it was asked so often who judges."""
     _replaced: Judge | None = None
     _judge: Judge | None = None
 
@@ -126,6 +128,10 @@ class SwitchingJudges:
         return judge
 
     def reload(self, judge: Judge) -> None: ...
+
+    def require_device(self) -> None:
+        if self.fails_after is not None and self.asked >= self.fails_after:
+            raise DeviceFailed("GPU: failed while a model was loaded; this process must end")
 
     def close(self) -> None: ...
 
@@ -339,8 +345,9 @@ def test_a_runtime_that_was_replaced_is_released_when_no_part_needs_it(
     @dataclass(frozen=True)
     class AskedAgain:
         number: int
+        frames: tuple[None] = (None,)
 
-        def problem(self, runtime: FrameRuntime, turn: int) -> str | None:
+        def problem(self, runtime: FrameRuntime, number: int) -> str | None:
             assert not runtime.is_closed, "asked of a runtime that had been released"
             asked.append(self.number)
             return None
@@ -363,7 +370,14 @@ def test_a_runtime_that_was_replaced_is_released_when_no_part_needs_it(
 
 
 def _with_golden(judge: Judge, golden: object) -> Judge:
-    return replace(judge, golden=golden)  # type: ignore[arg-type]  # of which only `problem` is used
+    return replace(judge, golden=golden)  # type: ignore[arg-type]  # of which no more is used
+
+
+def test_a_device_that_fails_beside_the_loop_ends_the_line_with_every_part_closed(database: Database) -> None:
+    judges = SwitchingJudges([make_judge(float)], fails_after=5)
+    ran = run(database, NumberedCamera(10), judges)
+    assert isinstance(ran.raised, DeviceFailed)
+    assert [row.score for row in ran.rows] == [1.0, 2.0, 3.0, 4.0, 5.0]
 
 
 def test_a_model_that_fails_has_the_parts_behind_it_closed(database: Database) -> None:
