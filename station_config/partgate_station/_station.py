@@ -319,8 +319,8 @@ class StationConfig(FileModel):
     openvino: OpenVino = OpenVino()
     judging: Judging = Judging()
     golden_every_parts: int = Field(default=500, ge=0, le=1_000_000)
-    """Between two parts the model is asked a golden frame, whose answer is known, every so many parts:
-    the most that a model which begins to answer wrongly can judge unnoticed. 0 never asks."""
+    """Between two parts the model is asked golden frames, whose answers are known, each every so many parts:
+    the most that a model which begins to answer one wrongly can judge unnoticed. 0 never asks."""
 
     trigger: Trigger = ContinuousTrigger(kind="continuous")
     cameras: tuple[Camera, ...] = Field(min_length=1)

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from partgate_engines import Bundle, GoldenFrame, Runtime, answer, disagreement
+from partgate_engines import Bundle, DeviceFailed, GoldenFrame, Runtime, answer, disagreement
 from partgate_station import PartgateError, Region, Thresholds
 
-IN_SERVICE = 3  # of a bundle's golden frames, in turn; its first ones are the most telling
+IN_SERVICE = 3  # of a bundle's golden frames; its first ones are the most telling
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,16 +31,21 @@ class GoldenCheck:
             thresholds=bundle.manifest.calibration.thresholds,
         )
 
-    def problem(self, runtime: Runtime, turn: int) -> str | None:
+    def problem(self, runtime: Runtime, number: int) -> str | None:
         """Judge one golden frame; return what is wrong with the answer, None if nothing is.
 
         Args:
             runtime: in the thread that it belongs to.
-            turn: counts the calls; the frames are asked one after the other.
+            number: of the frame, a position in `frames`.
+
+        Raises:
+            DeviceFailed: the runtime's device cannot be trusted any more: the process has to end.
         """
-        frame = self.frames[turn % len(self.frames)]
+        frame = self.frames[number]
         try:
             return disagreement(frame, answer(runtime, frame.pixels, self.regions), self.thresholds)
+        except DeviceFailed:
+            raise
         except PartgateError as error:
             return f"{frame.name}: {error}"
 

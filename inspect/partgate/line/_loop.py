@@ -143,8 +143,6 @@ class Line:
     def _judge_part(self, taken: TakenPart) -> Outcome:
         trigger_id = taken.trigger.trigger_id
         with bound_contextvars(trigger=trigger_id, part=str(taken.part.part_id)):
-            if self._watch is not None:
-                self._watch.take_up(taken.judge, trigger_id)
             return self._work_on(taken)
 
     def _work_on(self, taken: TakenPart) -> Outcome:
@@ -180,6 +178,8 @@ class Line:
 
     def _judged(self, taken: TakenPart) -> tuple[tuple[JudgedFrame, ...], Decision]:
         taken.clock.passed(Stage.WAITED)
+        if self._watch is not None:
+            self._watch.take_up(taken.judge, taken.trigger.trigger_id)
         if taken.fault is not None:
             raise taken.fault
         if (refused := taken.trigger.refused) is not None:

@@ -121,8 +121,7 @@ def test_in_service_a_runtime_is_held_to_its_own_answers(bundle: Bundle) -> None
     runtime = Brightness(adds=0.005)
     check = GoldenCheck.of(bundle, runtime, GOLDEN)
     assert len(check.frames) == IN_SERVICE
-    assert [check.problem(runtime, turn) for turn in range(4)] == [None] * 4
+    assert [check.problem(runtime, number) for number in range(IN_SERVICE)] == [None] * IN_SERVICE
     runtime.adds = 0.1
-    assert [(check.problem(runtime, turn) or "")[:8] for turn in range(4)] == [
-        "golden 0", "golden 1", "golden 2", "golden 0",
-    ]  # fmt: skip
+    said = [check.problem(runtime, number) or "" for number in range(IN_SERVICE)]
+    assert [one[:8] for one in said] == ["golden 0", "golden 1", "golden 2"]

@@ -38,7 +38,7 @@ from partgate.records import (
     verify_audit,
 )
 from partgate_cameras import Frame
-from partgate_engines import AnomalyResult, FrameRefused, GoldenFrame
+from partgate_engines import AnomalyResult, DeviceFailed, FrameRefused, GoldenFrame
 from partgate_station import DataError, Recipe, Region, Thresholds, Verdict
 
 MODEL = "a" * 64
@@ -53,7 +53,16 @@ Wrong = Callable[[float, NDArray[np.float32]], tuple[float, NDArray[np.float32]]
 
 
 def refuse(score: float, anomaly_map: NDArray[np.float32]) -> tuple[float, NDArray[np.float32]]:
-    raise FrameRefused("CUDA error: an illegal memory access was encountered")
+    raise FrameRefused("the frame has 3 channels")
+
+
+def fail(score: float, anomaly_map: NDArray[np.float32]) -> tuple[float, NDArray[np.float32]]:
+    raise DeviceFailed("GPU: an illegal memory access was encountered; this process must end")
+
+
+def cut_off(score: float, anomaly_map: NDArray[np.float32]) -> tuple[float, NDArray[np.float32]]:
+    """Say nothing above 1: only the frame that is to have 2 shows it."""
+    return min(score, 1.0), anomaly_map
 
 
 WRONG: dict[str, Wrong] = {
@@ -220,7 +229,8 @@ def run(
 def test_a_model_that_stays_right_is_asked_every_so_many_parts(product: Product) -> None:
     runtime = Failing()
     ran = run(product, Loader([runtime]), 10, every_parts=4)
-    assert runtime.golden == 2 * 3, "score and map after 4, after 8, and of the last 2 at the end"
+    asked = [2, 6, 10], [3, 7, "end"], [4, 8, "end"]  # after which parts each of the three is
+    assert runtime.golden == 2 * sum(len(turns) for turns in asked), "each for its score and its map"
     assert ran.verdicts == [Verdict.ACCEPT] * 10
     assert ran.suspects == []
 
@@ -236,13 +246,44 @@ def test_nothing_is_asked_when_it_is_turned_off(product: Product) -> None:
 def test_a_wrong_answer_flags_the_parts_since_the_last_right_one(wrong: Wrong, product: Product) -> None:
     loader = Loader([Failing(after=9, wrong=wrong), DataError("the card is gone")])
     ran = run(product, loader, 20, every_parts=4)
-    assert ran.verdicts == [Verdict.ACCEPT] * 12 + [Verdict.UNDECIDED] * 8
-    assert all((reason or "").startswith("MODEL_SUSPECT: golden ") for reason in ran.reasons[12:])
+    assert ran.verdicts == [Verdict.ACCEPT] * 10 + [Verdict.UNDECIDED] * 10
+    assert all((reason or "").startswith("MODEL_SUSPECT: golden ") for reason in ran.reasons[10:])
     (flagged,) = ran.suspects
-    assert (flagged.first_trigger_id, flagged.last_trigger_id) == (9, 12)
+    assert (flagged.first_trigger_id, flagged.last_trigger_id) == (7, 10), "frame 0 was right after 6"
     assert (flagged.model_id, flagged.runtime, flagged.station_id) == (MODEL, "failing", "one")
     assert flagged.why
     assert loader.loaded <= 2
+
+
+def test_a_right_answer_vouches_for_nothing_that_another_frame_condemns(product: Product) -> None:
+    loader = Loader([Failing(after=5, wrong=cut_off), DataError("the card is gone")])
+    ran = run(product, loader, 20, every_parts=4)
+    assert ran.verdicts == [Verdict.ACCEPT] * 8 + [Verdict.UNDECIDED] * 12
+    (flagged,) = ran.suspects
+    assert flagged.why.startswith("golden 2: ")
+    assert (flagged.first_trigger_id, flagged.last_trigger_id) == (5, 8), (
+        "others were right after 6 and 7"
+    )
+
+
+@pytest.mark.parametrize("on_leaving", [False, True], ids=["in its turn", "when it leaves"])
+def test_a_device_that_fails_at_a_golden_frame_flags_the_parts_and_ends_the_line(
+    on_leaving: bool, product: Product
+) -> None:
+    def on_part(outcome: Outcome) -> bool:
+        if on_leaving and outcome.trigger_id == 5:
+            product.activate()
+        return False
+
+    first, second = Failing(after=3, wrong=fail), Failing()
+    with pytest.raises(DeviceFailed, match="illegal memory access"):
+        run(product, Loader([first, second]), every_parts=100_000 if on_leaving else 5, on_part=on_part)
+    with product.database.read() as session:
+        (flagged,) = suspects(session, "one")
+        assert flagged.first_trigger_id == 1
+        assert flagged.last_trigger_id == first.parts
+        assert balance(session).balanced, "the part that came next is closed, too"
+    assert second.parts == 0
 
 
 def test_a_model_that_passes_again_after_a_reload_goes_on(product: Product) -> None:
@@ -251,9 +292,9 @@ def test_a_model_that_passes_again_after_a_reload_goes_on(product: Product) -> N
     ran = run(product, loader, every_parts=5, on_part=lambda outcome: anew.parts == 10)
     assert loader.loaded == 2
     out = [n for n, verdict in enumerate(ran.verdicts) if verdict is Verdict.UNDECIDED]
-    assert out == list(range(5, 5 + len(out))), "while it is loaded, parts are undecided"
+    assert out == list(range(4, 4 + len(out))), "while it is loaded, parts are undecided"
     assert ran.verdicts[-10:] == [Verdict.ACCEPT] * 10
-    assert [(s.first_trigger_id, s.last_trigger_id) for s in ran.suspects] == [(1, 5)]
+    assert [(s.first_trigger_id, s.last_trigger_id) for s in ran.suspects] == [(1, 4)]
 
 
 def test_a_model_that_fails_twice_stays_out_until_somebody_acts(product: Product) -> None:

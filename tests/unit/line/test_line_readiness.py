@@ -151,7 +151,9 @@ def test_a_suspect_model_counts_until_its_successor_is_there(tmp_path: Path) -> 
     """An idle station must not wait, not ready, for the part that would make it change over."""
 
     class Wrong:
-        def problem(self, runtime: object, turn: int) -> str:
+        frames = (None,)
+
+        def problem(self, runtime: object, number: int) -> str:
             return "golden frame 0: score 9, expected 1"
 
     judge = make_judge()
