@@ -26,7 +26,13 @@ from partgate_cameras._genicam_survey import (
     survey_producer,
 )
 from partgate_cameras._image_measures import ImageMeasures, measure_image
-from partgate_cameras._image_reference import MeasureName, Reading, ReferenceCheck, learn_reference
+from partgate_cameras._image_reference import (
+    MeasureName,
+    Reading,
+    ReferenceCheck,
+    learn_reference,
+    misfit,
+)
 from partgate_cameras._listing import ImageSurvey, SkippedFile, list_images, survey_images
 from partgate_cameras._make import make_camera
 from partgate_cameras._process import ProcessCamera
@@ -69,6 +75,7 @@ __all__ = [
     "list_images",
     "make_camera",
     "measure_image",
+    "misfit",
     "read_image",
     "survey_features",
     "survey_images",

@@ -150,6 +150,7 @@ class Desk:
             new_ring=ring is not old,
             brightness=measures.brightness,
             focus=measures.focus,
+            colour=measures.colour,
             sketch=None if measures.sketch is None else sketch_to_text(measures.sketch),
         )
         self._link.send(delivered, *([ring.descriptor] if ring is not old else []))

@@ -39,6 +39,9 @@ class ImageMeasures:
     height_px: int
     """Of the frame."""
 
+    colour: float
+    """How far the channels lie apart, mean, in grey levels; 0 where there is one, or all are the same."""
+
     sketch: NDArray[np.uint8] | None
     """(64, 64) uint8, the frame made small; read-only. None of a frame that is smaller itself."""
 
@@ -60,13 +63,25 @@ def measure_image(image: Image) -> ImageMeasures:
         focus=_focus(grey),
         width_px=width_px,
         height_px=height_px,
+        colour=_colour(image),
         sketch=_sketch(grey),
     )
 
 
 def _brightness(image: Image) -> float:
+    return float(_sampled(image).mean())
+
+
+def _colour(image: Image) -> float:
+    if image.ndim == GREY_DIMENSIONS:
+        return 0.0
+    samples = _sampled(image).astype(np.int16)
+    return float(np.abs(samples[..., 1:] - samples[..., :-1]).mean())
+
+
+def _sampled(image: Image) -> Image:
     down, across = (max(1, size // BRIGHTNESS_PER_SIDE) for size in image.shape[:2])
-    return float(image[::down, ::across].mean())
+    return image[::down, ::across]
 
 
 def _focus(grey: Image) -> float:

@@ -28,6 +28,8 @@ LEAST_LEVELS = 5.0
 LEAST_FOCUS = 1.5  # a factor: a lens out of focus by a little makes it half or less
 LEAST_POSITION = 0.02  # of the shorter side
 
+GREY_BELOW, COLOURED_FROM = 0.5, 6.0  # levels that channels lie apart: a colour camera's noise lies between
+
 MeasureName = Literal["brightness", "focus", "position"]
 MEASURES: tuple[MeasureName, ...] = ("brightness", "focus", "position")
 
@@ -65,8 +67,40 @@ def learn_reference(images: Iterable[NDArray[np.uint8]]) -> ImageReference | Non
         images=len(measures),
         brightness=_span([one.brightness for one in measures]),
         focus=_span([one.focus for one in measures]),
+        size_px=_common_size(measures),
+        colour=_span([one.colour for one in measures]),
         position=_common_place(measures),
     )
+
+
+def misfit(reference: ImageReference | None, measures: ImageMeasures) -> str | None:
+    """Return why a frame is not of the kind that the product was learned from; None if it is, or may be.
+
+    Resized to what the network sees, it would look like another part, or like none, and what a score then
+    says nobody knows: frames of a quarter of the size were all accepted. Colour counts where there is no
+    doubt: between grey and coloured lies what a colour camera makes of a grey part.
+    """
+    if reference is None:
+        return None
+    here = (measures.width_px, measures.height_px)
+    if reference.size_px is not None and reference.size_px != here:
+        return f"the frame is {_size(here)}, the product was learned from {_size(reference.size_px)}"
+    if reference.colour is None:
+        return None
+    if measures.colour < GREY_BELOW and reference.colour.low >= COLOURED_FROM:
+        return "the frame is grey, the product was learned from colour"
+    if measures.colour >= COLOURED_FROM and reference.colour.high < GREY_BELOW:
+        return "the frame is in colour, the product was learned from grey"
+    return None
+
+
+def _size(size_px: tuple[int, int]) -> str:
+    return f"{size_px[0]}×{size_px[1]}"
+
+
+def _common_size(measures: Sequence[ImageMeasures]) -> tuple[int, int] | None:
+    sizes = {(one.width_px, one.height_px) for one in measures}
+    return sizes.pop() if len(sizes) == 1 else None
 
 
 def _span(values: Sequence[float]) -> Span:
@@ -115,11 +149,11 @@ class ReferenceCheck:
         reference: None: frames are measured, and nothing is said of them.
         margin: how far beyond what was seen among the good images a frame may go, in multiples of how
             far they differ from each other (and of a least difference, where they hardly do).
-        names: which measures count.
+        names: which measures count; others are passed over.
     """
 
     def __init__(
-        self, reference: ImageReference | None, *, margin: float, names: Sequence[MeasureName] = MEASURES
+        self, reference: ImageReference | None, *, margin: float, names: Sequence[str] = MEASURES
     ) -> None:
         self._position = None if reference is None else reference.position
         self._spectrum = None if self._position is None else spectrum(sketch_from_text(self._position.sketch))

@@ -75,6 +75,7 @@ class Delivered:
     lost_before: int = 0
     brightness: float = 0.0
     focus: float = 0.0
+    colour: float = 0.0
     sketch: str | None = None
     """As base64, 5.5 kB: less than a third slot to write and check."""
 
@@ -175,6 +176,7 @@ def measures_of(message: Delivered) -> ImageMeasures | None:
         focus=message.focus,
         width_px=message.shape[1],
         height_px=message.shape[0],
+        colour=message.colour,
         sketch=sketch,
     )
 

@@ -4,7 +4,7 @@ import base64
 import binascii
 from typing import ClassVar, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, PositiveInt, field_validator, model_validator
 
 from partgate_station._model import FileModel, Name
 
@@ -64,5 +64,11 @@ class ImageReference(FileModel):
 
     brightness: Span
     focus: Span
+    size_px: tuple[PositiveInt, PositiveInt] | None = None
+    """Width and height that all of them had; None: they differed, or it was not noted."""
+
+    colour: Span | None = None
+    """As `partgate_cameras.ImageMeasures` has it; None: it was not noted."""
+
     position: PositionReference | None = None
     """None: they do not show the same thing in the same place, so a frame's place says nothing."""

@@ -231,8 +231,10 @@ class ImageHealth(FileModel):
     While there is one, parts are UNDECIDED: a lamp that fails is no reason to reject good parts one by one.
     """
 
-    watch: tuple[Literal["brightness", "focus", "position"], ...] = ("brightness", "focus", "position")
-    """Which measures count. Empty: all are measured, and none raises an alarm."""
+    watch: tuple[Literal["brightness", "focus", "position", "shape"], ...] = (
+        "brightness", "focus", "position", "shape",
+    )  # fmt: skip
+    """Which measures count; `shape` is size, and grey or colour. Empty: all are measured, and none counts."""
 
     margin: float = Field(default=1.0, gt=0, le=100)
     """How far a measure may lie beyond what was seen among the good images, in multiples of how far they

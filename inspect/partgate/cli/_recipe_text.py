@@ -73,8 +73,9 @@ def _image_line(reference: "ImageReference") -> str:
     whose = "Good images" if reference.camera_id is None else f"Good images of camera {reference.camera_id}"
     bright, focus, place = reference.brightness, reference.focus, reference.position
     position = "in no common place" if place is None else f"within {place.farthest_px:.0f} px of each other"
+    size = "of several sizes" if reference.size_px is None else "{}×{}".format(*reference.size_px)
     return (
-        f"{whose} ({reference.images}): brightness {bright.low:.0f} to {bright.high:.0f},"
+        f"{whose} ({reference.images}, {size}): brightness {bright.low:.0f} to {bright.high:.0f},"
         f" focus {focus.low:.3g} to {focus.high:.3g}, {position}."
     )
 

@@ -3,9 +3,9 @@
 from collections.abc import Iterator, Mapping
 
 from partgate.fitness._cameras import Seen
-from partgate.fitness._check import Check, note, ok
-from partgate_cameras import Reading, ReferenceCheck, measure_image
-from partgate_station import ImageHealth, Recipe
+from partgate.fitness._check import Check, note, ok, unfit
+from partgate_cameras import ImageMeasures, Reading, ReferenceCheck, measure_image, misfit
+from partgate_station import ImageHealth, ImageReference, Recipe
 
 UNKNOWN = "the recipe does not say how they should look"
 
@@ -14,12 +14,18 @@ def images(recipe: Recipe, limits: ImageHealth, seen: Mapping[str, Seen]) -> Ite
     """Hold each camera's frame against what learning saw.
 
     One frame outside is a note, not a fault: it may show an odd part. The station takes several for an alarm.
+    One of another size, or in colour where grey was learned, is a fault: so are all that follow.
     """
     if not recipe.image_references:
         yield note("images", UNKNOWN, "learn the product again to have light, lens and mount watched")
         return
     for camera_id, each in seen.items():
-        readings = _readings(recipe, limits, camera_id, each)
+        measures = each.frame.measures or measure_image(each.frame.image)
+        reference = recipe.reference(camera_id)
+        if "shape" in limits.watch and (why := misfit(reference, measures)) is not None:
+            yield unfit(f"images {camera_id}", why, "set the camera as it was, or learn the product again")
+            continue
+        readings = _readings(reference, limits, measures)
         outside = [str(reading) for reading in readings if reading.is_outside]
         if outside:
             yield note(f"images {camera_id}", "; ".join(outside), "look at light, lens and mount")
@@ -27,9 +33,10 @@ def images(recipe: Recipe, limits: ImageHealth, seen: Mapping[str, Seen]) -> Ite
             yield ok(f"images {camera_id}", "as learned: " + ", ".join(_shown(one) for one in readings))
 
 
-def _readings(recipe: Recipe, limits: ImageHealth, camera_id: str, seen: Seen) -> tuple[Reading, ...]:
-    check = ReferenceCheck(recipe.reference(camera_id), margin=limits.margin, names=limits.watch)
-    measures = seen.frame.measures or measure_image(seen.frame.image)
+def _readings(
+    reference: ImageReference | None, limits: ImageHealth, measures: ImageMeasures
+) -> tuple[Reading, ...]:
+    check = ReferenceCheck(reference, margin=limits.margin, names=limits.watch)
     return check.readings(measures, check.position_px(measures))
 
 

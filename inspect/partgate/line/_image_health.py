@@ -2,6 +2,8 @@
 
     WELL --trip_frames of the last of_frames frames outside--> ALARM --resume_frames in a row inside--> WELL
 
+A frame of another size, or in colour where grey was learned, is no matter of how many: its part is UNDECIDED.
+
 While a camera is in alarm every part is UNDECIDED. It comes back by itself, so the station stays ready: who
 stopped sending parts would never see that the light is on again.
 """
@@ -15,7 +17,7 @@ import structlog
 from partgate.line._judge import Judge
 from partgate.line._part import Reason
 from partgate.records import SuspectParts
-from partgate_cameras import Frame, ImageMeasures, Reading, ReferenceCheck, measure_image
+from partgate_cameras import Frame, ImageMeasures, Reading, ReferenceCheck, measure_image, misfit
 from partgate_station import ImageHealth, ImageReference
 
 log = structlog.get_logger(__name__)
@@ -79,6 +81,7 @@ class _Watched:
         self._check = ReferenceCheck(reference, margin=limits.margin, names=limits.watch)
         self.hysteresis = Hysteresis(limits)
         self._outside = ""
+        self._misfit: str | None = None
 
     def observe(self, measures: ImageMeasures, trigger_id: int) -> CameraHealth:
         """Take in a frame."""
@@ -90,6 +93,7 @@ class _Watched:
         alarm = self._why() if self.hysteresis.is_tripped else None
         if changed:
             self._tell(alarm)
+        alarm = self._misfits(measures) or alarm
         return CameraHealth(
             camera_id=self._camera_id,
             brightness=measures.brightness,
@@ -98,6 +102,19 @@ class _Watched:
             readings=readings,
             alarm=alarm,
         )
+
+    def _misfits(self, measures: ImageMeasures) -> str | None:
+        """Return why a frame is not of the kind that was learned, and say so in the log when that changes."""
+        before, found = self._misfit, None
+        if "shape" in self._limits.watch:
+            found = misfit(self.reference, measures)
+        self._misfit = found
+        if found is None:
+            return None
+        if found != before:
+            log.error("image health: parts are UNDECIDED; set the camera as it was, or learn anew",
+                      camera=self._camera_id, why=found)  # fmt: skip
+        return f"camera {self._camera_id}: {found}"
 
     def _why(self) -> str:
         inside, needed = self.hysteresis.inside, self._limits.resume_frames

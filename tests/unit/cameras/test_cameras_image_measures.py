@@ -16,6 +16,7 @@ from partgate_cameras import (
     draw_part,
     learn_reference,
     measure_image,
+    misfit,
 )
 from partgate_cameras import _messages as wire
 from partgate_station import ImageReference, PositionReference, VirtualCamera
@@ -217,6 +218,47 @@ def test_only_the_measures_that_were_asked_for_count(reference: ImageReference) 
     assert ReferenceCheck(None, margin=1).readings(measures, None) == ()
 
 
+def coloured(image: Image, *, levels: float = 25.0) -> Image:
+    """Return it in red, green and blue, of which blue is darker."""
+    blue = np.clip(image.astype(np.float32) - levels, 0, 255).astype(np.uint8)
+    return np.stack([image, image, blue], axis=-1)
+
+
+def said(images: list[Image], frame: Image) -> str | None:
+    return misfit(learn_reference(images), measure_image(frame))
+
+
+def test_a_frame_of_another_size_is_no_frame_of_the_product() -> None:
+    small = cv2.resize(scene(1), (WIDTH_PX // 2, HEIGHT_PX // 2))
+    assert said(good_scenes(), scene(20)) is None
+    assert said(good_scenes(), np.asarray(small, np.uint8)) == (
+        "the frame is 210×150, the product was learned from 420×300"
+    )
+    assert (
+        said(good_scenes(), scene(20).T.copy())
+        == "the frame is 300×420, the product was learned from 420×300"
+    )
+    assert said([*good_scenes(), np.asarray(small, np.uint8)], scene(20).T.copy()) is None, "sizes differ"
+
+
+def test_grey_is_told_from_colour_where_there_is_no_doubt() -> None:
+    grey, colour = good_scenes(), [coloured(image) for image in good_scenes()]
+    assert said(colour, coloured(scene(20))) is None
+    assert said(colour, scene(20)) == "the frame is grey, the product was learned from colour"
+    assert said(grey, coloured(scene(20))) == "the frame is in colour, the product was learned from grey"
+    assert said(grey, np.stack([scene(20)] * 3, axis=-1)) is None, "grey, written in three channels"
+    faint = [coloured(image, levels=4) for image in good_scenes()]  # a colour camera, and a grey part
+    assert said(faint, scene(20)) is None
+    assert said(faint, coloured(scene(20))) is None
+    assert said([*grey, *colour], scene(20)) is None
+
+
+def test_a_reference_that_noted_neither_fits_everything(reference: ImageReference) -> None:
+    before = reference.model_copy(update={"size_px": None, "colour": None})
+    assert misfit(before, measure_image(coloured(scene(20).T.copy()))) is None
+    assert misfit(None, measure_image(scene(20))) is None
+
+
 def test_a_reference_is_the_same_after_it_was_written(reference: ImageReference) -> None:
     again = ImageReference.model_validate_json(reference.model_dump_json())
     assert again == reference
@@ -236,7 +278,8 @@ def test_a_frame_from_a_process_brings_what_was_measured_there() -> None:
 
 
 def assert_same(found: ImageMeasures, expected: ImageMeasures) -> None:
-    assert (found.brightness, found.focus) == pytest.approx((expected.brightness, expected.focus))
+    said = ((one.brightness, one.focus, one.colour) for one in (found, expected))
+    assert next(said) == pytest.approx(next(said))
     assert (found.width_px, found.height_px) == (expected.width_px, expected.height_px)
     assert found.sketch is not None
     np.testing.assert_array_equal(found.sketch, expected.sketch)

@@ -8,19 +8,27 @@ from partgate_station import ImageReference, PositionReference, Span
 PLACE = PositionReference(sketch="A" * 5460 + "AA==", width_px=640, height_px=480, farthest_px=4.6)
 
 
-MEASURED = "(40): brightness 101 to 120, focus 0.85 to 1.68"
+MEASURED = "brightness 101 to 120, focus 0.85 to 1.68"
 
 
 @pytest.mark.parametrize(
-    ("camera_id", "place", "says"),
+    ("camera_id", "size_px", "place", "says"),
     [
-        (None, None, f"Good images {MEASURED}, in no common place."),
-        ("side", PLACE, f"Good images of camera side {MEASURED}, within 5 px of each other."),
+        (None, None, None, f"Good images (40, of several sizes): {MEASURED}, in no common place."),
+        (
+            "side",
+            (640, 480),
+            PLACE,
+            f"Good images of camera side (40, 640×480): {MEASURED}, within 5 px of each other.",
+        ),
     ],
 )
-def test_good_images_in_a_line(camera_id: str | None, place: PositionReference | None, says: str) -> None:
+def test_good_images_in_a_line(
+    camera_id: str | None, size_px: tuple[int, int] | None, place: PositionReference | None, says: str
+) -> None:
     reference = ImageReference(
         camera_id=camera_id,
+        size_px=size_px,
         images=40,
         brightness=Span(low=101.2, high=119.7),
         focus=Span(low=0.85, high=1.68),

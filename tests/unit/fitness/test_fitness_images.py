@@ -1,5 +1,6 @@
 """`partgate check` says whether a camera's frame looks as its product did."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import numpy as np
@@ -54,6 +55,16 @@ def test_a_dark_frame_is_noted_with_its_range(learned: Recipe) -> None:
     assert " is allowed" in check.value
     (check,) = images(learned, ImageHealth(margin=50), {"top": seen(40)})
     assert check.state is State.OK
+
+
+def test_a_frame_of_another_size_is_unfit(learned: Recipe) -> None:
+    dark_and_small = Seen(frame=replace(seen(40).frame, image=picture(40)[:60]), grab_ms=1.0)
+    (check,) = images(learned, ImageHealth(), {"top": dark_and_small})
+    assert (check.name, check.state) == ("images top", State.UNFIT)
+    assert check.value == "the frame is 80×60, the product was learned from 80×80"
+    assert check.advice == "set the camera as it was, or learn the product again"
+    (check,) = images(learned, ImageHealth(watch=("focus",)), {"top": dark_and_small})
+    assert check.state is not State.UNFIT, "what is not watched is not said"
 
 
 def test_nothing_is_said_where_nothing_is_watched_or_seen(learned: Recipe) -> None:

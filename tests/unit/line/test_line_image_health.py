@@ -46,14 +46,28 @@ def judge(*references: ImageReference) -> Judge:
     return Judge(activation_id=1, recipe_id=1, model_id="m", recipe=recipe, runtime=Silent())
 
 
-def frame(brightness: float, camera_id: str = "top", focus: float = 1.5) -> Frame:
+def frame(
+    brightness: float,
+    camera_id: str = "top",
+    focus: float = 1.5,
+    *,
+    size_px: tuple[int, int] = (8, 8),
+    colour: float = 0.0,
+) -> Frame:
     return Frame(
         image=np.zeros((8, 8), np.uint8),
         camera_id=camera_id,
         frame_id=1,
         camera_timestamp_ns=None,
         received_at=datetime.now(UTC),
-        measures=ImageMeasures(brightness=brightness, focus=focus, width_px=8, height_px=8, sketch=None),
+        measures=ImageMeasures(
+            brightness=brightness,
+            focus=focus,
+            width_px=size_px[0],
+            height_px=size_px[1],
+            colour=colour,
+            sketch=None,
+        ),
     )
 
 
@@ -116,6 +130,27 @@ def test_it_trips_and_resumes_as_it_says(frames: list[bool], trip: int, more: in
             assert hysteresis.is_tripped == (sum(window) >= trip)
         if changed and was_tripped:
             counted_from = number + 1
+
+
+def test_b21_a_frame_of_another_size_is_undecided_at_once_and_alone() -> None:
+    station = Watching()
+    shaped = reference().model_copy(update={"size_px": (8, 8), "colour": Span(low=0, high=0.1)})
+    station.judge = judge(shaped)
+    assert station.see(frame(100.0)) is None
+    with capture_logs() as logs:
+        why = station.see(frame(100.0, size_px=(4, 8)))
+        assert why == "camera top: the frame is 4×8, the product was learned from 8×8"
+        assert station.see(frame(100.0, size_px=(4, 8))) == why
+    assert [entry["log_level"] for entry in logs] == ["error"], "once, not with every part"
+    assert list(station.watch.alarms) == [why]
+    assert station.see(frame(100.0)) is None
+    assert station.watch.alarms == ()
+    why = station.see(frame(100.0, colour=20.0))
+    assert why == "camera top: the frame is in colour, the product was learned from grey"
+    assert station.flagged == []
+    station = Watching(limits=ImageHealth(watch=("brightness",)))
+    station.judge = judge(shaped)
+    assert station.see(frame(100.0, size_px=(4, 8))) is None
 
 
 def test_f10_a_light_that_fails_is_an_alarm_that_names_measure_value_and_range() -> None:
