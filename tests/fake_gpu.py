@@ -286,5 +286,8 @@ class FakeEngine:
     def keep_kernels(self) -> None:
         self.kernels_kept += 1
 
+    def close(self) -> None:
+        self.device.check_thread()
+
     def scratch_of(self, shapes: Mapping[str, tuple[int, ...]]) -> int:
         return 4 * int(np.prod(shapes["frames"]))

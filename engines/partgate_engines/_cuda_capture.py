@@ -63,7 +63,7 @@ def capture(driver: GraphDriver, stream_handle: int, enqueue: Callable[[], None]
     """Capture what `enqueue` puts into a stream.
 
     Returns:
-        None if something in it cannot be captured.
+        None if something in it cannot be captured, or refuses to be: without a graph it may run.
 
     Raises:
         DeviceOutOfMemory: the driver has no room for the graph.
@@ -72,17 +72,30 @@ def capture(driver: GraphDriver, stream_handle: int, enqueue: Callable[[], None]
     _checked(driver.begin(stream_handle), "beginning to capture a CUDA graph")
     try:
         enqueue()
+    except DeviceFailed:
+        # TensorRT says no more than that it failed; the end of the capture says whether the context did.
+        code, graph = driver.end(stream_handle)
+        if code and code not in _CAPTURE_ERRORS:
+            raise
+        _forget(driver, graph)
+        return None
     except BaseException:
         driver.end(stream_handle)  # a stream that is left capturing takes no other work
         raise
     code, graph = driver.end(stream_handle)
     if code in _CAPTURE_ERRORS:
+        _forget(driver, graph)
         return None
     _checked(code, "capturing a CUDA graph")
     code, executable = driver.instantiate(graph)
     _checked(driver.destroy_graph(graph), "capturing a CUDA graph")
     _checked(code, "making a CUDA graph ready")
     return CapturedGraph(driver, executable)
+
+
+def _forget(driver: GraphDriver, graph: int) -> None:
+    if graph:
+        _checked(driver.destroy_graph(graph), "forgetting a CUDA graph")
 
 
 def _checked(code: int, doing: str) -> None:

@@ -8,6 +8,7 @@ Unavailable
 `-- EngineNotBuilt            NVIDIA's builder made no engine of a graph that it could read
 """
 
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -48,6 +49,35 @@ def says_no_room(text: str) -> bool:
     """Return whether an error's text, CUDA's or TensorRT's, speaks of memory that ran out."""
     folded = text.lower()
     return any(words in folded for words in _NO_ROOM)
+
+
+# What CUDA says of the errors that poison a context, and never of a plan that it does not take.
+_FAULTS = ("illegal memory", "illegal address", "illegal instruction", "misaligned address",
+           "invalid program counter", "invalid address space", "hardware stack error", "uncorrectable ecc",
+           "launch failure", "launch timed out", "device-side assert", "unknown error")  # fmt: skip
+
+
+def says_fault(text: str) -> bool:
+    """Return whether an error's text, CUDA's or TensorRT's, speaks of a context that is poisoned."""
+    folded = text.lower()
+    return any(words in folded for words in _FAULTS)
+
+
+def let_go(error: BaseException) -> None:
+    """Let go of what the frames of an error hold, and of the errors behind it.
+
+    What lies on a device is freed by the device's thread, while there is a context; what a traceback still
+    holds is freed by whoever forgets the error last. Not for `DeviceFailed`: nothing is freed after it.
+    """
+    waiting: list[BaseException | None] = [error]
+    seen: list[BaseException] = []
+    while waiting:
+        found = waiting.pop()
+        if found is None or any(found is other for other in seen):
+            continue
+        seen.append(found)
+        traceback.clear_frames(found.__traceback__)
+        waiting += [found.__cause__, found.__context__]
 
 
 @contextmanager

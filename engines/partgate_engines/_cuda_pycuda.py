@@ -7,7 +7,7 @@ from typing import Any
 
 from partgate_engines._cuda import Bytes, CudaEvent, CudaGraph, CudaStream, DeviceBuffer, DeviceFacts
 from partgate_engines._cuda_capture import CapturedGraph, GraphDriver, capture, libcuda
-from partgate_engines._cuda_errors import cuda_errors, opening_errors
+from partgate_engines._cuda_errors import DeviceFailed, DeviceOutOfMemory, cuda_errors, opening_errors
 from partgate_engines._errors import RuntimeUnavailable
 
 _DRIVER_VERSION = Path("/sys/module/nvidia/version")
@@ -17,7 +17,7 @@ def load_driver() -> Any:
     """Return `pycuda.driver`, initialised. That alone opens no context.
 
     Raises:
-        RuntimeUnavailable: PyCUDA is not installed, or there is no driver or GPU.
+        RuntimeUnavailable: PyCUDA is not installed or does not load, or there is no driver or GPU.
     """
     try:
         from pycuda import driver  # type: ignore[import-not-found]  # not installed where mypy runs
@@ -25,8 +25,13 @@ def load_driver() -> Any:
         reason = str(error)
         if "libcuda" in reason:
             raise RuntimeUnavailable(f"no NVIDIA driver ({reason}); install one") from error
+        if isinstance(error, ModuleNotFoundError) and error.name == "pycuda":
+            raise RuntimeUnavailable(
+                f"PyCUDA is not installed ({reason}); install pycuda, which needs a CUDA toolkit and g++"
+            ) from error
         raise RuntimeUnavailable(
-            f"PyCUDA is not installed ({reason}); install pycuda, which needs a CUDA toolkit and g++"
+            f"PyCUDA is installed but does not load ({reason}); install what is missing, or pycuda again for"
+            " this Python and driver"
         ) from error
     try:
         driver.init()
@@ -216,15 +221,21 @@ class PyCudaDevice:
         if self._closed:
             return
         self._closed = True
-        with cuda_errors(self._driver.Error, "closing the device"):
-            self._context.synchronize()
-            for free in reversed(list(self._alive.values())):
-                free()
-            self._alive.clear()
-            for mark in self._marks:
-                mark.foreign = None  # PyCUDA destroys it now, while there is a context
-            self._context.pop()
-            self._context.detach()
+        try:
+            with cuda_errors(self._driver.Error, "closing the device"):
+                self._close()
+        except DeviceOutOfMemory as error:  # the context is still current, and nothing more is asked of it
+            raise DeviceFailed(str(error)) from error
+
+    def _close(self) -> None:
+        self._context.synchronize()
+        for free in reversed(list(self._alive.values())):
+            free()
+        self._alive.clear()
+        for mark in self._marks:
+            mark.foreign = None  # PyCUDA destroys it now, while there is a context
+        self._context.pop()
+        self._context.detach()
 
     def do(self, doing: str, work: Callable[[], Any]) -> Any:
         """Call the driver in the right thread, with its errors mapped to ours."""

@@ -17,6 +17,9 @@ from partgate_engines._runtime import Runtime
 FULL_PRECISIONS = frozenset(("f32", "fp32"))
 """What OpenVINO and TensorRT call float32."""
 
+GATE = 2
+"""Raise it whenever the bounds of the parity gate change: what was proven by others is proven again."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RuntimeFacts:
@@ -33,6 +36,12 @@ class RuntimeFacts:
 
     precision: str
     """`f32` or `fp32` promise float32 from end to end; any other is held to a reduced one's bounds."""
+
+    capability: str = ""
+    """What tells the device from another of the same name; empty where the name says it all."""
+
+    compiled: str = ""
+    """How the graph was compiled, beyond the precision; empty where it is compiled in one way."""
 
 
 @runtime_checkable
@@ -58,6 +67,11 @@ class Fingerprint(BaseModel):
     graph_sha256: str
     bank_sha256: str
     golden_sha256: str
+    # What proofs did not name before holds for nothing now: they are read, and match no machine.
+    capability: str = ""
+    compiled: str = ""
+    gate: int = 1
+    """By which bounds."""
 
     @property
     def digest(self) -> str:
@@ -80,12 +94,21 @@ def fingerprint_of(bundle: Bundle, runtime: Runtime) -> Fingerprint:
         graph_sha256=manifest.graph_sha256,
         bank_sha256=manifest.bank_sha256,
         golden_sha256=manifest.golden.sha256,
+        capability=facts.capability,
+        compiled=facts.compiled,
+        gate=GATE,
     )
 
 
 def _unknown(runtime: Runtime) -> RuntimeFacts:
     """Hold a runtime that says nothing of itself to the strictest bounds."""
-    return RuntimeFacts(device=processor_name(), driver="", version=type(runtime).__name__, precision="f32")
+    return RuntimeFacts(
+        device=processor_name(),
+        driver="",
+        version=type(runtime).__name__,
+        precision="f32",
+        capability=processor_features(),
+    )
 
 
 @cache

@@ -7,16 +7,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
+import structlog
 from numpy.typing import NDArray
 
 from partgate_engines._bundle import Bundle
-from partgate_engines._cuda_errors import DeviceFailed
-from partgate_engines._errors import FrameRefused
+from partgate_engines._cuda_errors import DeviceFailed, DeviceOutOfMemory, EngineNotBuilt
+from partgate_engines._errors import FrameRefused, GraphRefused
 from partgate_engines._tiles import Box
 from partgate_station import PartgateError, Region
 
 if TYPE_CHECKING:
     from partgate_engines._openvino_options import OpenVinoOptions
+
+log = structlog.get_logger(__name__)
 
 RuntimeKind = Literal["auto", "openvino", "tensorrt"]
 _CHANNELS = (1, 3)
@@ -108,27 +111,47 @@ def open_runtime(
 
     Args:
         bundle: what to judge with.
-        kind: which runtime; `auto` takes TensorRT where a GPU and all it needs are there, else OpenVINO.
+        kind: which runtime; `auto` takes TensorRT where a GPU and all it needs are there and an engine can be
+            made of the graph, else OpenVINO.
         engines: the folder in which engines are kept; None compiles at every start.
         openvino: how the CPU judges, where it does.
 
     Raises:
         RuntimeUnavailable: this machine has no such runtime; says what to install.
         BundleRefused: the bundle was changed since it was opened.
-        GraphRefused: the runtime cannot read the graph.
+        GraphRefused: the runtime cannot read the graph; with `auto`, OpenVINO cannot read it either.
+        DeviceFailed: the GPU cannot be trusted any more; also with `auto`, this process must end.
     """
     if kind == "auto" and bundle.manifest.precision == "int8":
         kind = "openvino"  # the only one that takes it
     if kind == "auto":
-        from partgate_engines._tensorrt_choice import choose
-
-        kind = choose()
-    runtime = _opened(bundle, kind, engines, openvino)
+        runtime = _opened_auto(bundle, engines, openvino)
+    else:
+        runtime = _opened(bundle, kind, engines, openvino)
     if bundle.manifest.pose is None:
         return runtime
     from partgate_engines._aligned_runtime import AlignedRuntime
 
     return AlignedRuntime(runtime, bundle.manifest.pose)
+
+
+def _opened_auto(bundle: Bundle, engines: Path | None, openvino: "OpenVinoOptions | None") -> Runtime:
+    from partgate_engines._tensorrt_choice import choose
+
+    kind = choose()
+    if kind == "tensorrt":
+        try:
+            return _opened(bundle, kind, engines, openvino)
+        except (EngineNotBuilt, GraphRefused, DeviceOutOfMemory) as error:
+            log.warning(
+                "runtime.fell_back",
+                failed="tensorrt",
+                why=str(error),
+                what_now="parts are judged by openvino on the CPU, maybe slower; put right what failed and"
+                ' start again (of memory, nvidia-smi says who takes it), or set runtime = "openvino"',
+            )
+    # Outside, so that nothing of the GPU lives on in the error.
+    return _opened(bundle, "openvino", engines, openvino)
 
 
 def _opened(

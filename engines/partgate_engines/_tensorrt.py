@@ -89,16 +89,22 @@ class _Gpu:
             n, height_px, width_px, channels = tiles.shape
             shape = n, height_px, width_px, channels
             task = Task(slot=slot, shape=shape, placement=placement, bank=bank, run=run)
-            future = self.thread.submit(lambda session: session.start(task), timeout_s=self.timeout_s)
+            future = self.thread.submit(lambda session: self._start(session, task), timeout_s=self.timeout_s)
         except BaseException:
             self._free.put_nowait(slot)
             raise
         future.add_done_callback(lambda _: self._free.put_nowait(slot))
         return future
 
+    def _start(self, session: Session, task: Task) -> Callable[[], Answer]:
+        if session.settled(task):
+            return session.start(task)
+        with self.thread.patience(self.options.first_run_timeout_s):
+            return session.start(task)
+
     def _slot_for(self, nbytes: int) -> Slot:
         try:
-            slot = self._free.get(timeout=self.timeout_s)
+            slot = self.thread.wait(lambda s: self._free.get(timeout=s), timeout_s=self.timeout_s)
         except queue.Empty:
             raise self.thread.failure or DeviceHung(
                 f"GPU: no frame was answered within {self.timeout_s:g} s; this process must end"

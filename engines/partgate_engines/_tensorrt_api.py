@@ -12,8 +12,9 @@
 
 import importlib
 import re
+import threading
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
@@ -21,7 +22,13 @@ from typing import Any, Literal
 
 import structlog
 
-from partgate_engines._cuda_errors import DeviceFailed, DeviceOutOfMemory, EngineNotBuilt, says_no_room
+from partgate_engines._cuda_errors import (
+    DeviceFailed,
+    DeviceOutOfMemory,
+    EngineNotBuilt,
+    says_fault,
+    says_no_room,
+)
 from partgate_engines._errors import RuntimeUnavailable
 
 log = structlog.get_logger(__name__)
@@ -45,20 +52,39 @@ _ERRORS_KEPT = 8
 
 
 class LastErrors:
-    """The last errors that TensorRT logged: its calls say None or False, and its logger says why."""
+    """The last errors that TensorRT logged: its calls say None or False, and its logger says why.
+
+    A call while judging logs in the thread that makes it, so what a build beside it logs is not its reason.
+    A builder has threads of its own.
+    """
 
     def __init__(self) -> None:
-        # Overflow: the oldest goes; an error that matters is among the last.
-        self._lines: deque[str] = deque(maxlen=_ERRORS_KEPT)
+        # Overflow, of each thread: the oldest goes; an error that matters is among the last.
+        self._lines: dict[int, deque[str]] = {}
+        self._lock = threading.Lock()
 
     def add(self, line: str) -> None:
         """Keep a line."""
-        self._lines.append(line)
+        with self._lock:
+            lines = self._lines.setdefault(threading.get_ident(), deque(maxlen=_ERRORS_KEPT))
+            lines.append(line)
 
     def take(self) -> str:
-        """Return what was logged since the last time, as one line, and forget it."""
-        lines = [self._lines.popleft() for _ in range(len(self._lines))]
-        return "; ".join(lines) or "TensorRT gave no reason"
+        """Return what any thread logged since the last time, as one line, and forget it."""
+        with self._lock:
+            lines = [line for found in self._lines.values() for line in found]
+            self._lines.clear()
+        return _as_one(lines)
+
+    def take_own(self) -> str:
+        """Return what this thread logged since the last time, as one line, and forget it."""
+        with self._lock:
+            lines = list(self._lines.pop(threading.get_ident(), ()))
+        return _as_one(lines)
+
+
+def _as_one(lines: Sequence[str]) -> str:
+    return "; ".join(lines) or "TensorRT gave no reason"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,22 +169,28 @@ class TensorRt:
         Raises:
             EngineNotBuilt: it is a plan of another version or for another GPU, or damaged.
             DeviceOutOfMemory: the device has no room left.
+            DeviceFailed: the device's context answers wrongly, which says nothing of the plan.
         """
-        self.errors.take()
+        self.errors.take_own()
         runtime = self.module.Runtime(self.logger)
         engine = runtime.deserialize_cuda_engine(plan)
         if engine is None:
-            reason = self.errors.take()
+            reason = self.errors.take_own()
             if says_no_room(reason):
                 raise DeviceOutOfMemory(f"GPU: no memory left for the engine ({reason})")
+            if says_fault(reason):
+                raise self._failed("loading the engine", reason)
             raise EngineNotBuilt(f"{self}: does not take this plan ({reason})")
         return runtime, engine
 
     def refusal(self, doing: str) -> DeviceOutOfMemory | DeviceFailed:
         """Return the error for a call, while judging, that TensorRT answered with None or False."""
-        reason = self.errors.take()
+        reason = self.errors.take_own()
         if says_no_room(reason):
             return DeviceOutOfMemory(f"GPU: no memory left while {doing} ({reason})")
+        return self._failed(doing, reason)
+
+    def _failed(self, doing: str, reason: str) -> DeviceFailed:
         return DeviceFailed(
             f"{self}: failed while {doing} ({reason}); this process ends, because its CUDA context may"
             " answer wrongly from now on"

@@ -14,6 +14,10 @@ from partgate_engines._tensorrt_contract import Contract, Tensor
 Progress = Callable[[str, int, int], None]
 """Called with the name of a step, how much of it is done, and how much there is."""
 
+BUILD_VERSION = 1
+"""Of how plans are built here: one more whenever `build_plan` or the wheel's configuration asks for something
+else, so that no plan of before is found in a cache."""
+
 _DTYPES = {"UINT8": "uint8", "FLOAT": "float32", "HALF": "float16", "BF16": "bfloat16", "INT64": "int64"}
 _ERRORS_SHOWN = 5
 _USUAL_TILES, _MOST_TILES = 8, 32  # in one run

@@ -1,6 +1,7 @@
 """A TensorRT engine as judging uses it: shapes, addresses, scratch memory, and one call that runs it."""
 
 from collections.abc import Mapping
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -58,6 +59,9 @@ class Engine(Protocol):
     def keep_kernels(self) -> None:
         """Keep what was compiled while it ran, for the next start."""
 
+    def close(self) -> None:
+        """Give back what it holds on the device. Its executions go before."""
+
 
 class TensorRtEngine:
     """An engine by one of NVIDIA's wheels."""
@@ -91,7 +95,9 @@ class TensorRtEngine:
         if problems:
             raise EngineNotBuilt(f"the engine is not of this graph: {'; '.join(problems)}")
         self._kernels_file = kernels
-        self._config = None if tensorrt.captures else self._runtime_config()
+        self._kernels_kept = b""
+        self._cache: Any = None
+        self._config: Any = None if tensorrt.captures else self._runtime_config()
 
     @property
     def captures(self) -> bool:
@@ -100,6 +106,7 @@ class TensorRtEngine:
 
     def execution(self) -> Execution:
         """Return a new execution context, without scratch memory of its own."""
+        self._tensorrt.errors.take_own()
         strategy = self._tensorrt.module.ExecutionContextAllocationStrategy.USER_MANAGED
         context = self._engine.create_execution_context(strategy if self._config is None else self._config)
         if context is None:
@@ -108,15 +115,26 @@ class TensorRtEngine:
 
     def keep_kernels(self) -> None:
         """Keep the kernels that RTX compiled while it ran; nothing with `tensorrt`."""
-        if self._config is None or self._kernels_file is None:
+        if self._cache is None or self._kernels_file is None:
             return
-        content = bytes(self._config.get_runtime_cache().serialize())
+        content = bytes(self._cache.serialize())
+        digest = sha256(content).digest()
+        if digest == self._kernels_kept:
+            return
+        self._kernels_kept = digest  # also if it cannot be written: the next run would find no other disk
         try:
             write_file(self._kernels_file, content)
         except BundleNotWritten as error:
             log.warning(
                 "tensorrt.kernels_not_kept", why=str(error), what_now="the next start compiles them again"
             )
+
+    def close(self) -> None:
+        """Give back what it holds, each thing before the one that made it; a second time does nothing."""
+        self._config = None
+        self._cache = None
+        self._engine = None
+        self._runtime = None
 
     def _runtime_config(self) -> Any:
         module = self._tensorrt.module
@@ -126,7 +144,13 @@ class TensorRtEngine:
         )
         kinds = module.CudaGraphStrategy
         config.cuda_graph_strategy = kinds.WHOLE_GRAPH_CAPTURE if self._graphs else kinds.DISABLED
-        cache = config.create_runtime_cache()
+        # Its other way, LAZY, answers by a fallback until a kernel is compiled: scores and times would change
+        # in service.
+        if hasattr(config, "dynamic_shapes_kernel_specialization_strategy"):
+            eager = module.DynamicShapesKernelSpecializationStrategy.EAGER
+            config.dynamic_shapes_kernel_specialization_strategy = eager
+        # Held here: the configuration knows it, and nothing says that it keeps it.
+        cache = self._cache = config.create_runtime_cache()
         # RTX checks what it is given: version, GPU, driver and damage; what it refuses is made again.
         if self._kernels_file is not None and self._kernels_file.is_file():
             taken = cache.deserialize(self._kernels_file.read_bytes())
@@ -155,6 +179,7 @@ class _ContextExecution:
         self._context = context
 
     def bind(self, *, shapes: Mapping[str, tuple[int, ...]], addresses: Mapping[str, int]) -> int:
+        self._tensorrt.errors.take_own()
         for name, shape in shapes.items():
             self._checked(self._context.set_input_shape(name, shape), f"setting {name} to {shape}")
         for name, address in addresses.items():
@@ -167,6 +192,7 @@ class _ContextExecution:
         self._context.set_device_memory(address, nbytes)
 
     def enqueue(self, stream_handle: int) -> None:
+        self._tensorrt.errors.take_own()
         self._checked(self._context.execute_async_v3(stream_handle), "judging")
 
     def _checked(self, done: bool, doing: str) -> None:  # noqa: FBT001 - TensorRT's own answer

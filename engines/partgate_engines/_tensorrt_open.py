@@ -10,12 +10,12 @@ import structlog
 
 from partgate_engines._bundle import Bundle
 from partgate_engines._cuda import CudaDevice, DeviceFacts
-from partgate_engines._cuda_errors import EngineNotBuilt
+from partgate_engines._cuda_errors import DeviceFailed, EngineNotBuilt, let_go
 from partgate_engines._engine_cache import EngineCache, EngineKey
 from partgate_engines._errors import GraphRefused, RuntimeUnavailable
 from partgate_engines._manifest import Manifest
 from partgate_engines._tensorrt_api import Flavour, TensorRt, find_tensorrt
-from partgate_engines._tensorrt_build import Profile, Progress, build_plan, quiet
+from partgate_engines._tensorrt_build import BUILD_VERSION, Profile, Progress, build_plan, quiet
 from partgate_engines._tensorrt_contract import Contract
 from partgate_engines._tensorrt_execution import TensorRtEngine
 from partgate_engines._tensorrt_session import Session
@@ -48,6 +48,9 @@ class TensorRtOptions:
     judge_timeout_s: float = 10.0
     """After this long without an answer the GPU is taken for hung."""
 
+    first_run_timeout_s: float = 600.0
+    """The same for the first runs of a size, in which TensorRT-RTX compiles its kernels."""
+
     progress: Progress = quiet
     stop: threading.Event | None = None
     """Set it to give up a build."""
@@ -79,7 +82,7 @@ def key_of(tensorrt: TensorRt, facts: DeviceFacts, manifest: Manifest, options: 
         capability=facts.capability,
         driver=facts.driver,
         flavour=tensorrt.flavour,
-        version=tensorrt.version,
+        version=f"{tensorrt.version}, settings {BUILD_VERSION}",
         precision=_precision(options.precision),
         profile=str(options.profile_for(manifest)),
     )
@@ -146,7 +149,11 @@ def load_session(
     *,
     load: Callable[..., Any] = TensorRtEngine,
 ) -> Session:
-    """Load the engine of a bundle's graph onto an open device, which is closed again if that fails."""
+    """Load the engine of a bundle's graph onto an open device, which is closed again if that fails.
+
+    Not after `DeviceFailed`: what is left then belongs to the thread, which may not touch it.
+    """
+    engine: Any = None
     try:
         engine = _engine(device.facts, tensorrt, bundle, options, load)
         session = Session(
@@ -156,8 +163,16 @@ def load_session(
             tiles=options.profile_for(bundle.manifest).frames.most,
             version=f"{tensorrt.flavour} {tensorrt.version}",
             precision=_precision(options.precision),
+            compiled=f"settings={BUILD_VERSION} {options.profile_for(bundle.manifest)}",
         )
-    except BaseException:
+    except DeviceFailed:
+        raise
+    except BaseException as error:
+        # What TensorRT holds goes before the context, here and in the frames of the error.
+        let_go(error)
+        if engine is not None:
+            engine.close()
+        engine = None
         device.close()
         raise
     log.info(

@@ -14,7 +14,7 @@ import structlog
 from numpy.typing import NDArray
 
 from partgate_engines._cuda import CudaDevice, CudaEvent, CudaGraph, DeviceBuffer, PinnedBuffer
-from partgate_engines._cuda_errors import DeviceOutOfMemory
+from partgate_engines._cuda_errors import DeviceOutOfMemory, let_go
 from partgate_engines._machine import RuntimeFacts
 from partgate_engines._placement import Placement
 from partgate_engines._tensorrt_execution import Engine, Execution
@@ -27,6 +27,7 @@ T = TypeVar("T")
 
 _PLACEMENTS_KEPT = 16
 _BINDINGS_KEPT = 32
+_FIRST_RUNS = 2  # kernels are compiled in the first, and a CUDA graph is captured in the second
 _FLOAT = 4
 _ALIGNMENT = 256  # of TensorRT's addresses; the scores of 64 tiles lie before the maps
 
@@ -98,6 +99,10 @@ class _Binding:
             self.graph.free()
 
 
+def _key(task: Task) -> Hashable:
+    return (task.slot.index, task.shape, id(task.placement), task.run, task.bank)
+
+
 class Session:
     """Everything on the device, and the work that is put into its streams.
 
@@ -115,12 +120,15 @@ class Session:
         slots: int = 2,
         version: str = "unknown",
         precision: str = "fp32",
+        compiled: str = "",
     ) -> None:
         self.facts = RuntimeFacts(
             device=f"{device.facts.name} (compute capability {device.facts.capability})",
             driver=device.facts.driver,
             version=version,
             precision=precision,
+            capability=device.facts.capability,
+            compiled=compiled,
         )
         self._device = device
         self._engine = engine
@@ -166,6 +174,11 @@ class Session:
         old_frame.free()
         old_pinned.free()
 
+    def settled(self, task: Task) -> bool:
+        """Return whether a run like this went before, so that nothing is compiled or captured any more."""
+        found = self._bindings.get(_key(task))
+        return found is not None and (found.graph is not None or found.runs >= _FIRST_RUNS)
+
     def start(self, task: Task) -> Callable[[], tuple[Floats, Floats]]:
         """Put a run's upload, judging and answer into the streams.
 
@@ -177,9 +190,10 @@ class Session:
         self._device.upload(slot.frame, slot.pinned.array[: prod(task.shape)], self._copies)
         slot.uploaded.record(self._copies)
         self._work.wait_for(slot.uploaded)
+        first = not binding.runs
         self._run(binding, slot)
         slot.answered.record(self._work)
-        return lambda: self._answer(slot, binding.tiles)
+        return lambda: self._answer(slot, binding.tiles, keep=first)
 
     def keep_kernels(self) -> None:
         """Keep what the engine compiled while it ran, for the next start."""
@@ -188,15 +202,18 @@ class Session:
     def close(self) -> None:
         """Give back everything, in the reverse order of its making, and the device."""
         self._work.synchronize()
-        self._engine.keep_kernels()
-        self._drop_bindings()
-        self._drop_placements()
-        for buffer, _, _ in reversed(self._banks.values()):
-            buffer.free()
-        self._banks.clear()
-        # TensorRT frees what it holds on the device when its objects go, and needs the context for it.
-        del self._engine
-        self._device.close()
+        try:
+            self._engine.keep_kernels()
+        finally:
+            self._drop_bindings()
+            self._drop_placements()
+            for buffer, _, _ in reversed(self._banks.values()):
+                buffer.free()
+            self._banks.clear()
+            # TensorRT frees what it holds on the device when its objects go, and needs the context for it.
+            self._engine.close()
+            del self._engine
+            self._device.close()
 
     def _run(self, binding: _Binding, slot: Slot) -> None:
         if binding.graph is not None:
@@ -219,8 +236,10 @@ class Session:
         answer = slot.pinned_answer.array[: self._answer_bytes(binding.tiles)]
         self._device.download(answer, slot.answer, self._work)
 
-    def _answer(self, slot: Slot, tiles: int) -> tuple[Floats, Floats]:
+    def _answer(self, slot: Slot, tiles: int, *, keep: bool) -> tuple[Floats, Floats]:
         slot.answered.synchronize()
+        if keep:  # at once: who ends by a fault later has nothing to compile when it starts again
+            self._engine.keep_kernels()
         floats = slot.pinned_answer.array[: self._answer_bytes(tiles)].view(np.float32)
         maps = floats[_ALIGNMENT // _FLOAT :].reshape(tiles, *self._grid)
         return floats[:tiles].copy(), maps.copy()
@@ -229,7 +248,7 @@ class Session:
         return _ALIGNMENT + _FLOAT * tiles * self._grid[0] * self._grid[1]
 
     def _binding(self, task: Task) -> _Binding:
-        key = (task.slot.index, task.shape, id(task.placement), task.run, task.bank)
+        key = _key(task)
         found = self._bindings.get(key)
         if found is None:
             placed = self._place(task.placement)
@@ -321,10 +340,12 @@ class Session:
             return make()
         except DeviceOutOfMemory as error:
             log.warning("tensorrt.no_room", why=str(error), what_now="idle buffers are dropped")
-            self._work.synchronize()
-            self._drop_bindings()
-            self._drop_placements()
-            return make()
+            let_go(error)
+        # Only here is the error forgotten, and with it what it held on the device.
+        self._work.synchronize()
+        self._drop_bindings()
+        self._drop_placements()
+        return make()
 
     def _drop_bindings(self) -> None:
         self._work.synchronize()

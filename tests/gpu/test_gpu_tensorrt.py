@@ -4,6 +4,7 @@ Without a GPU, PyCUDA or a wheel these tests fail and say what is missing: who a
 know.
 """
 
+import contextlib
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -79,9 +80,8 @@ def engines(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def runtime(bundle: Bundle, engines: Path) -> Iterator[TensorRtRuntime]:
-    opened = TensorRtRuntime(bundle, TensorRtOptions(engines=engines))
-    yield opened
-    opened.close()
+    with contextlib.closing(TensorRtRuntime(bundle, TensorRtOptions(engines=engines))) as opened:
+        yield opened
 
 
 def _frames() -> Sequence[Pixels]:
@@ -106,38 +106,38 @@ def _same(ours: Runtime, theirs: Runtime, tolerance: float) -> None:
 def test_the_gpu_says_what_the_cpu_says(
     bundle: Bundle, engines: Path, precision: str, cuda_graph: bool
 ) -> None:
-    cpu = open_runtime(bundle, "openvino")
     options = TensorRtOptions(
         engines=engines, precision="fp16" if precision == "fp16" else "fp32", cuda_graph=cuda_graph
     )
-    runtime = TensorRtRuntime(bundle, options)
-    for _ in range(3):  # plain, captured, launched
-        _same(runtime, cpu, TOLERANCE[precision])
-    runtime.close()
-    cpu.close()
+    with (
+        contextlib.closing(open_runtime(bundle, "openvino")) as cpu,
+        contextlib.closing(TensorRtRuntime(bundle, options)) as runtime,
+    ):
+        for _ in range(3):  # plain, captured, launched
+            _same(runtime, cpu, TOLERANCE[precision])
 
 
 def test_with_and_without_a_cuda_graph_the_answers_are_the_same(bundle: Bundle, engines: Path) -> None:
     scores: dict[bool, list[float]] = {}
     for cuda_graph in (True, False):
-        runtime = TensorRtRuntime(bundle, TensorRtOptions(engines=engines, cuda_graph=cuda_graph))
-        scores[cuda_graph] = [runtime.judge(frame).score for _ in range(4) for frame in _frames()]
-        runtime.close()
+        options = TensorRtOptions(engines=engines, cuda_graph=cuda_graph)
+        with contextlib.closing(TensorRtRuntime(bundle, options)) as runtime:
+            scores[cuda_graph] = [runtime.judge(frame).score for _ in range(4) for frame in _frames()]
     assert scores[True] == pytest.approx(scores[False], rel=1e-5)
 
 
 def test_changing_the_product_is_judging_with_the_other_runtime(
     runtime: TensorRtRuntime, bundle: Bundle, other: Bundle
 ) -> None:
-    first_cpu, second_cpu = open_runtime(bundle, "openvino"), open_runtime(other, "openvino")
-    second = runtime.beside(other)
-    for _ in range(3):
+    with (
+        contextlib.closing(open_runtime(bundle, "openvino")) as first_cpu,
+        contextlib.closing(open_runtime(other, "openvino")) as second_cpu,
+    ):
+        with contextlib.closing(runtime.beside(other)) as second:
+            for _ in range(3):
+                _same(runtime, first_cpu, TOLERANCE["fp32"])
+                _same(second, second_cpu, TOLERANCE["fp32"])
         _same(runtime, first_cpu, TOLERANCE["fp32"])
-        _same(second, second_cpu, TOLERANCE["fp32"])
-    second.close()
-    _same(runtime, first_cpu, TOLERANCE["fp32"])
-    first_cpu.close()
-    second_cpu.close()
 
 
 def _free_bytes(runtime: TensorRtRuntime) -> int:
@@ -187,17 +187,16 @@ def test_threads_get_their_own_answers(runtime: TensorRtRuntime) -> None:
 def test_a_bank_of_no_numbers_never_gives_a_low_score(
     learned: Learned, bundle: Bundle, engines: Path
 ) -> None:
-    runtime = TensorRtRuntime(bundle, TensorRtOptions(engines=engines))
     broken = np.full_like(bundle.bank().augmented(), np.nan)
-    session_thread: DeviceThread[Session] = runtime._opened().thread
 
     def swap(session: Session) -> None:
         session.unload_bank(bundle.id)
         session.load_bank(bundle.id, broken)
 
-    session_thread.call(swap, timeout_s=10)
-    score = runtime.judge(_draw(1)).score
-    runtime.close()
+    with contextlib.closing(TensorRtRuntime(bundle, TensorRtOptions(engines=engines))) as runtime:
+        session_thread: DeviceThread[Session] = runtime._opened().thread
+        session_thread.call(swap, timeout_s=10)
+        score = runtime.judge(_draw(1)).score
     assert not score < bundle.manifest.calibration.thresholds.reject
 
 

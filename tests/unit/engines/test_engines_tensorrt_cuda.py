@@ -1,17 +1,23 @@
 """The layer over PyCUDA, with a driver that is a few Python classes."""
 
+import builtins
+import gc
+import subprocess
+import sys
 import threading
-from collections.abc import Callable
+import time
+import weakref
+from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 from typing import Any, Self
 
 import numpy as np
 import pytest
 
-from partgate_engines import RuntimeUnavailable
+from partgate_engines import RuntimeUnavailable, _cuda_thread
 from partgate_engines._cuda_capture import capture
-from partgate_engines._cuda_errors import DeviceFailed, DeviceHung, DeviceOutOfMemory
-from partgate_engines._cuda_pycuda import PyCudaDevice, facts_of
+from partgate_engines._cuda_errors import DeviceFailed, DeviceHung, DeviceOutOfMemory, let_go
+from partgate_engines._cuda_pycuda import PyCudaDevice, facts_of, load_driver
 from partgate_engines._cuda_thread import DeviceThread
 from partgate_station import PartgateError
 
@@ -179,6 +185,16 @@ def device(driver: Driver) -> PyCudaDevice:
     return PyCudaDevice(driver, graphs=Graphs)
 
 
+@pytest.fixture
+def parked(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Let threads that park go when the test is over: what they hold is no device."""
+    over = threading.Event()
+    monkeypatch.setattr(_cuda_thread, "_NEVER", over)
+    monkeypatch.setattr(_cuda_thread, "_LEFT", [])
+    yield
+    over.set()
+
+
 def test_a_gpu_is_described(driver: Driver) -> None:
     facts = facts_of(driver)
     assert (facts.name, facts.capability) == ("NVIDIA L4", "8.9")
@@ -210,6 +226,39 @@ def test_what_is_left_is_freed_backwards_and_the_context_goes_last(
     device.close()
     assert driver.journal[-7:] == ["free 2", "synchronize", "free 4", "unpin 3", "free 1", "pop", "detach"]
     assert first.nbytes == 1
+
+
+def test_a_device_that_does_not_close_may_never_be_asked_again(device: PyCudaDevice, driver: Driver) -> None:
+    # Also for want of memory: the context is still current in this thread.
+    driver.fails = MemoryError_("cuCtxSynchronize failed: out of memory")
+    with pytest.raises(DeviceFailed):
+        device.close()
+    assert "pop" not in driver.journal
+
+
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [
+        pytest.param(ModuleNotFoundError("gone", name="pycuda"), "is not installed", id="not there"),
+        pytest.param(ModuleNotFoundError("gone", name="pytools"), "does not load", id="what it needs"),
+        pytest.param(ImportError("undefined symbol: cuInit", name="pycuda._driver"), "cuInit", id="damaged"),
+        pytest.param(ImportError("libcuda.so.1: cannot open"), "no NVIDIA driver", id="no driver"),
+    ],
+)
+def test_why_pycuda_is_not_there_is_said(
+    monkeypatch: pytest.MonkeyPatch, error: ImportError, says: str
+) -> None:
+    real = builtins.__import__
+
+    def broken(name: str, *rest: Any) -> Any:
+        if name.partition(".")[0] == "pycuda":
+            raise error
+        return real(name, *rest)
+
+    monkeypatch.setattr(builtins, "__import__", broken)
+    with pytest.raises(RuntimeUnavailable, match=says) as refused:
+        load_driver()
+    assert ("is not installed" in str(refused.value)) == (says == "is not installed")
 
 
 def test_more_than_a_buffer_holds_is_refused(device: PyCudaDevice, driver: Driver) -> None:
@@ -320,6 +369,23 @@ def test_a_capture_that_breaks_off_is_ended() -> None:
     assert graphs.journal == ["begin", "end"]
 
 
+def _refuse() -> None:
+    raise DeviceFailed("judging: operation not permitted when stream is capturing")
+
+
+@pytest.mark.parametrize("code", [0, 900, 901, 908])
+def test_a_run_that_refuses_to_be_captured_is_judged_without_a_graph(code: int) -> None:
+    graphs = Graphs(end=code)
+    assert capture(graphs, 77, _refuse) is None
+    assert graphs.journal == ["begin", "end", "destroy graph"]
+
+
+@pytest.mark.parametrize("code", [2, 700, 719])
+def test_a_capture_that_breaks_off_because_the_context_did_is_fatal(code: int) -> None:
+    with pytest.raises(DeviceFailed, match="capturing"):
+        capture(Graphs(end=code), 77, _refuse)
+
+
 @pytest.mark.parametrize("step", ["begin", "end", "instantiate", "destroy graph"])
 @pytest.mark.parametrize(("code", "error"), [(2, DeviceOutOfMemory), (700, DeviceFailed)])
 def test_errors_of_a_capture_are_mapped(step: str, code: int, error: type[Exception]) -> None:
@@ -389,6 +455,7 @@ def test_an_error_of_ours_is_handed_on_and_the_thread_goes_on() -> None:
     device.close()
 
 
+@pytest.mark.usefixtures("parked")
 def test_after_a_fatal_error_the_device_is_never_asked_again() -> None:
     device, gate = DeviceThread(State, name="gpu"), threading.Event()
     state = device.call(lambda state: state, timeout_s=10)
@@ -411,12 +478,131 @@ def test_after_a_fatal_error_the_device_is_never_asked_again() -> None:
             device.result(future, timeout_s=10)
     with pytest.raises(DeviceFailed, match="illegal"):
         device.call(lambda _: asked.append("asked"), timeout_s=10)
+    started_s = time.monotonic()
     device.close()
+    assert time.monotonic() - started_s < 5
     assert asked == []
     assert state.closed_in is None  # not even to free its memory
-    assert not state.thread.is_alive()
+    # Its context is still current: PyCUDA aborts the process when such a thread ends.
+    assert state.thread.is_alive()
+    assert state in _cuda_thread._LEFT
 
 
+class Unclosable(State):
+    """Fails before its context is gone."""
+
+    def close(self) -> None:
+        raise RuntimeError("the kernels cannot be read")
+
+
+@pytest.mark.usefixtures("parked")
+def test_a_thread_whose_state_does_not_close_stays() -> None:
+    device = DeviceThread(Unclosable, name="gpu")
+    state = device.call(lambda state: state, timeout_s=10)
+    started_s = time.monotonic()
+    device.close()
+    assert time.monotonic() - started_s < 5
+    assert state.thread.is_alive()
+    assert state in _cuda_thread._LEFT
+
+
+@pytest.mark.usefixtures("parked")
+@pytest.mark.parametrize("error", [DeviceFailed("illegal memory access"), TypeError("a null pointer")])
+def test_a_thread_that_may_have_left_a_context_open_stays(error: Exception) -> None:
+    opened_in: list[threading.Thread] = []
+
+    def fail() -> State:
+        opened_in.append(threading.current_thread())
+        raise error
+
+    with pytest.raises(type(error)):
+        DeviceThread(fail, name="gpu")
+    opened_in[0].join(0.2)
+    assert opened_in[0].is_alive()
+    assert error in _cuda_thread._LEFT
+
+
+def test_an_exit_that_forgot_to_close_closes() -> None:
+    code = """
+import sys
+from partgate_engines._cuda_thread import DeviceThread
+class State:
+    def close(self): print("closed", flush=True)
+device = DeviceThread(State, name="gpu")
+sys.exit(3)
+"""
+    ran = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=50, check=False
+    )
+    assert (ran.returncode, ran.stdout) == (3, "closed\n"), ran.stderr
+
+
+def test_what_an_error_holds_goes_in_the_devices_thread() -> None:
+    device = DeviceThread(State, name="gpu")
+    dropped_in: list[threading.Thread] = []
+
+    def fail(_: State) -> None:
+        held = State()  # as TensorRT's objects, which need the context when they go
+        weakref.finalize(held, lambda: dropped_in.append(threading.current_thread()))
+        try:
+            held.journal.index("not there")
+        except ValueError as error:
+            raise DeviceOutOfMemory("no room") from error
+
+    with pytest.raises(DeviceOutOfMemory) as refused:
+        device.call(fail, timeout_s=10)
+    assert [thread.name for thread in dropped_in] == ["gpu"]
+    assert refused.value.__cause__ is not None
+    device.close()
+
+
+def test_errors_that_lead_to_each_other_are_let_go() -> None:
+    first, second = ValueError(), ValueError()
+    first.__cause__, second.__context__ = second, first
+    let_go(first)
+    del first, second
+    gc.collect()
+
+
+@pytest.mark.usefixtures("parked")
+def test_a_job_that_may_be_slow_is_not_taken_for_hung_and_others_wait_for_it() -> None:
+    device, begun = DeviceThread(State, name="gpu", waiting=1), threading.Event()
+
+    def compile_kernels(_: State) -> Callable[[], str]:
+        with device.patience(30):
+            begun.set()
+            time.sleep(0.5)
+        return lambda: "compiled"
+
+    first = device.submit(compile_kernels, timeout_s=0.1)
+    assert begun.wait(10)
+    behind = [device.submit(lambda _: lambda: "judged", timeout_s=0.1) for _ in range(2)]
+    assert device.result(first, timeout_s=0.1) == "compiled"
+    assert [device.result(future, timeout_s=0.1) for future in behind] == ["judged", "judged"]
+    # Once it is over, the usual limit holds again.
+    gate = threading.Event()
+    with pytest.raises(DeviceHung):
+        device.call(lambda _: gate.wait(20), timeout_s=0.15)
+    gate.set()
+    device.close()
+
+
+@pytest.mark.usefixtures("parked")
+def test_patience_has_an_end() -> None:
+    device, gate = DeviceThread(State, name="gpu"), threading.Event()
+
+    def hang(_: State) -> Callable[[], None]:
+        with device.patience(0.2):
+            gate.wait(20)
+        return lambda: None
+
+    with pytest.raises(DeviceHung):
+        device.result(device.submit(hang, timeout_s=10), timeout_s=0.1)
+    gate.set()
+    device.close()
+
+
+@pytest.mark.usefixtures("parked")
 def test_a_device_that_hangs_is_given_up() -> None:
     device, gate = DeviceThread(State, name="gpu"), threading.Event()
     with pytest.raises(DeviceHung, match=r"no answer within 0\.05 s") as hung:

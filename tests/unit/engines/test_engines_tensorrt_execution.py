@@ -1,5 +1,8 @@
 """How an engine is driven. The calls are recorded; that they exist is asked of NVIDIA's own classes."""
 
+import threading
+import weakref
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -57,7 +60,6 @@ class Wheel:
             module.IRuntimeConfig,
             self.journal,
             create_runtime_cache=lambda: self.cache,
-            get_runtime_cache=lambda: self.cache,
         )
         self.context = Recorded(
             module.IExecutionContext,
@@ -83,7 +85,12 @@ class Wheel:
             create_execution_context=self._context,
         )
         runtime = Recorded(module.Runtime, [], deserialize_cuda_engine=lambda _: self.engine)
-        names_used = ("ExecutionContextAllocationStrategy", "CudaGraphStrategy", "TensorIOMode")
+        names_used = (
+            "ExecutionContextAllocationStrategy",
+            "CudaGraphStrategy",
+            "DynamicShapesKernelSpecializationStrategy",
+            "TensorIOMode",
+        )
         fake = SimpleNamespace(
             Runtime=lambda _: runtime, **{name: getattr(module, name) for name in names_used}
         )
@@ -91,7 +98,8 @@ class Wheel:
 
     def _context(self, how: Any) -> Any:
         self.journal.append(("create_execution_context", how))
-        return self.answers.get("context", self.context)
+        make = self.answers.get("context", lambda: self.context)
+        return make()
 
     def load(self, **options: Any) -> TensorRtEngine:
         return TensorRtEngine(self.tensorrt, b"plan", contract=CONTRACT, **{"graphs": True, **options})
@@ -128,6 +136,13 @@ def test_rtx_is_asked_to_capture_by_itself(rtx: TensorRt, graphs: bool, strategy
     assert wheel.journal[-1] == ("create_execution_context", wheel.config)
 
 
+def test_rtx_compiles_before_it_answers_and_never_swaps_kernels_in_service(rtx: TensorRt) -> None:
+    wheel = Wheel(rtx, "tensorrt_rtx")
+    wheel.load()
+    eager = rtx.module.DynamicShapesKernelSpecializationStrategy.EAGER
+    assert ("dynamic_shapes_kernel_specialization_strategy", eager) in wheel.journal
+
+
 def test_tensorrt_is_captured_by_us_if_asked_for(rtx: TensorRt) -> None:
     assert Wheel(rtx, "tensorrt").load().captures
     assert not Wheel(rtx, "tensorrt").load(graphs=False).captures
@@ -143,6 +158,31 @@ def test_kernels_that_rtx_compiled_are_kept_for_the_next_start(rtx: TensorRt, tm
     assert ("deserialize", b"kernels") in second.journal
     assert ("deserialize", b"kernels") not in first.journal
     assert second.journal[-1] == ("set_runtime_cache", second.cache)
+
+
+def test_kernels_are_written_only_when_there_are_new_ones(rtx: TensorRt, tmp_path: Path) -> None:
+    kept = tmp_path / "engine.kernels"
+    engine = Wheel(rtx, "tensorrt_rtx").load(kernels=kept)
+    engine.keep_kernels()
+    kept.unlink()
+    engine.keep_kernels()
+    assert not kept.exists()
+
+
+class Dropped:
+    """Notes when it goes."""
+
+    def __init__(self, name: str, journal: list[str]) -> None:
+        weakref.finalize(self, journal.append, name)
+
+
+def test_what_an_engine_holds_goes_before_what_made_it(rtx: TensorRt) -> None:
+    engine, journal = Wheel(rtx, "tensorrt_rtx").load(), list[str]()
+    for name in ("_runtime", "_engine", "_cache", "_config"):
+        setattr(engine, name, Dropped(name, journal))
+    engine.close()
+    engine.close()
+    assert journal == ["_config", "_cache", "_engine", "_runtime"]
 
 
 def test_kernels_that_cannot_be_kept_do_not_stop_a_station(rtx: TensorRt, tmp_path: Path) -> None:
@@ -174,10 +214,37 @@ def test_what_tensorrt_refuses_while_judging_is_fatal(
         judge()
 
 
+@pytest.mark.parametrize("step", ["a build beside it", "a call before it"])
+def test_what_others_said_is_not_the_reason_of_a_refusal(rtx: TensorRt, step: str) -> None:
+    wheel = Wheel(rtx, "tensorrt", execute_async_v3=False)
+    execution = wheel.load().execution()
+    say = partial(wheel.errors.add, "skipped a tactic: out of memory")
+    if step == "a call before it":
+        say()
+    else:
+        builder = threading.Thread(target=say)
+        builder.start()
+        builder.join(10)
+    with pytest.raises(DeviceFailed, match="no reason"):
+        execution.enqueue(7)
+
+
+def test_a_plan_that_a_fault_kept_from_loading_is_not_bad(rtx: TensorRt) -> None:
+    wheel = Wheel(rtx, "tensorrt")
+
+    def fail(_: bytes) -> None:
+        wheel.errors.add("Error Code 1: Cuda Runtime (an illegal memory access was encountered)")
+
+    runtime = Recorded(rtx.module.Runtime, [], deserialize_cuda_engine=fail)
+    wheel.tensorrt.module.Runtime = lambda _: runtime
+    with pytest.raises(DeviceFailed, match="illegal memory"):
+        wheel.load()
+
+
 def test_a_context_without_room_is_not_fatal(rtx: TensorRt) -> None:
-    wheel = Wheel(rtx, "tensorrt", context=None)
+    wheel = Wheel(rtx, "tensorrt")
     engine = wheel.load()
-    wheel.errors.add("Cuda Runtime (out of memory)")
+    wheel.answers["context"] = lambda: wheel.errors.add("Cuda Runtime (out of memory)")
     with pytest.raises(DeviceOutOfMemory, match="execution context"):
         engine.execution()
 

@@ -1,10 +1,13 @@
 """Judging on a GPU that is made of numpy, with the graph's real inputs and answers."""
 
+import json
 import os
 import shutil
 import subprocess
 import sys
 import threading
+import time
+import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -21,15 +24,20 @@ from partgate_engines import (
     Bundle,
     BundleRefused,
     FrameRefused,
+    GraphRefused,
     RuntimeUnavailable,
+    _cuda_thread,
+    _runtime,
+    _tensorrt_choice,
+    _tensorrt_open,
     open_runtime,
 )
 from partgate_engines._cuda_errors import DeviceFailed, DeviceHung, DeviceOutOfMemory, EngineNotBuilt
 from partgate_engines._tensorrt import TensorRtRuntime
 from partgate_engines._tensorrt_api import TensorRt, find_tensorrt
-from partgate_engines._tensorrt_build import Profile, Span
+from partgate_engines._tensorrt_build import BUILD_VERSION, Profile, Span
 from partgate_engines._tensorrt_choice import RuntimeChoice, choose, require_tensorrt, runtime_choices
-from partgate_engines._tensorrt_open import TensorRtOptions, load_session, wheel_for
+from partgate_engines._tensorrt_open import TensorRtOptions, key_of, load_session, wheel_for
 from partgate_engines._tensorrt_session import Session
 from partgate_engines.anomaly import Learned
 from partgate_station import Region
@@ -41,6 +49,31 @@ LEFT = Region(polygon=((0, 0), (40, 0), (40, 96), (0, 96)))
 CORNER = Region(use="ignore", polygon=((0, 0), (30, 0), (30, 30), (0, 30)))
 
 
+@pytest.fixture
+def parked(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Let threads that park go when the test is over: what they hold is no device."""
+    over = threading.Event()
+    monkeypatch.setattr(_cuda_thread, "_NEVER", over)
+    monkeypatch.setattr(_cuda_thread, "_LEFT", [])
+    yield
+    over.set()
+
+
+class ClosingEngine(FakeEngine):
+    """Notes what it is asked to give back, and when."""
+
+    keeping_fails = False
+
+    def keep_kernels(self) -> None:
+        super().keep_kernels()
+        if self.keeping_fails:
+            raise RuntimeError("the kernels cannot be read")
+
+    def close(self) -> None:
+        self.device.check_thread()
+        self.device.journal.append("close engine")
+
+
 class Gpu:
     """A fake GPU with the graph of a bundle on it, opened by whoever asks."""
 
@@ -48,11 +81,11 @@ class Gpu:
         self._judge, self._grid, self._settings = judge, grid, device
         self.captures = True
         self.device: FakeDevice
-        self.engine: FakeEngine
+        self.engine: ClosingEngine
 
     def open(self) -> Session:
         self.device = FakeDevice(**self._settings)
-        self.engine = FakeEngine(self.device, self._judge, captures=self.captures)
+        self.engine = ClosingEngine(self.device, self._judge, captures=self.captures)
         return Session(self.device, self.engine, grid=self._grid)
 
 
@@ -103,13 +136,15 @@ def test_it_says_what_openvino_says(runtime: TensorRtRuntime, bundle: Bundle, dr
 
 def test_in_the_steady_state_nothing_is_made_or_bound(runtime: TensorRtRuntime, gpu: Gpu, draw: Draw) -> None:
     runtime.warm_up(height_px=96, width_px=80, channels=1)
-    assert gpu.engine.kernels_kept == 1
+    kept = gpu.engine.kernels_kept
+    assert kept >= 2 + 1  # after the first run in each slot, and at the end
     made, executions = len(gpu.device.live), gpu.engine.executions
     gpu.device.journal.clear()
     for seed in range(6):
         runtime.judge(draw(seed))
     assert gpu.device.journal == ["launch", "upload", "judge"] * 6
     assert (len(gpu.device.live), gpu.engine.executions) == (made, executions)
+    assert gpu.engine.kernels_kept == kept
 
 
 @pytest.mark.parametrize("how", ["graph", "no graph asked for", "graph not capturable"])
@@ -225,7 +260,7 @@ def test_closing_frees_everything_and_the_device_last(gpu: Gpu, bundle: Bundle, 
     runtime.close()
     runtime.close()
     journal = gpu.device.journal
-    assert journal[-1] == "close"
+    assert journal[-2:] == ["close engine", "close"]
     assert journal[0] == "free graph"
     bank = bundle.bank().augmented().nbytes
     assert max(i for i, line in enumerate(journal) if line == "free graph") < journal.index(
@@ -233,6 +268,33 @@ def test_closing_frees_everything_and_the_device_last(gpu: Gpu, bundle: Bundle, 
     )
     with pytest.raises(ValueError, match="closed"):
         runtime.judge(draw(1))
+
+
+@pytest.mark.usefixtures("parked")
+def test_kernels_that_cannot_be_read_leave_nothing_open(gpu: Gpu, bundle: Bundle, draw: Draw) -> None:
+    runtime = TensorRtRuntime(bundle, open_it=gpu.open)
+    runtime.judge(draw(1))
+    gpu.engine.keeping_fails = True
+    runtime.close()
+    assert gpu.device.journal[-2:] == ["close engine", "close"]
+
+
+def test_compiling_in_the_first_run_is_not_taken_for_a_hang(
+    bundle: Bundle, draw: Draw, judge: Callable[[Arrays], Any]
+) -> None:
+    gpu = Gpu(judge, bundle.manifest.grid)
+    runtime = TensorRtRuntime(bundle, open_it=gpu.open)
+    runtime._opened().timeout_s = 0.5
+    executions = gpu.engine.execution
+
+    def compiling() -> Any:
+        time.sleep(1.5)
+        return executions()
+
+    gpu.engine.execution = compiling  # type: ignore[method-assign]  # slow, as RTX's first time is
+    waiting = [runtime.submit(draw(seed)) for seed in range(3)]
+    assert len({wait().score for wait in waiting}) == 3
+    runtime.close()
 
 
 def test_sizes_come_and_go_without_memory_growing(runtime: TensorRtRuntime, gpu: Gpu, draw: Draw) -> None:
@@ -256,6 +318,7 @@ def test_no_number_stays_no_number(bundle: Bundle, draw: Draw) -> None:
     assert np.isnan(result.anomaly_map).sum() == 1
 
 
+@pytest.mark.usefixtures("parked")
 def test_after_a_fatal_error_nothing_more_is_asked(gpu: Gpu, bundle: Bundle, draw: Draw) -> None:
     runtime = TensorRtRuntime(bundle, open_it=gpu.open)
     runtime.judge(draw(1))
@@ -272,6 +335,7 @@ def test_after_a_fatal_error_nothing_more_is_asked(gpu: Gpu, bundle: Bundle, dra
     assert not gpu.device.closed
 
 
+@pytest.mark.usefixtures("parked")
 def test_a_gpu_that_hangs_is_a_fatal_error(gpu: Gpu, bundle: Bundle, draw: Draw) -> None:
     runtime = TensorRtRuntime(bundle, TensorRtOptions(judge_timeout_s=5.0), open_it=gpu.open)
     runtime.judge(draw(1))
@@ -303,6 +367,21 @@ def test_without_room_idle_buffers_go_once(gpu: Gpu, bundle: Bundle, draw: Draw)
     runtime.close()
 
 
+def test_what_found_no_room_is_gone_before_the_second_try(gpu: Gpu) -> None:
+    session = gpu.open()
+    gone: list[bool] = []
+
+    def make() -> int:
+        if not gone:
+            held = Region(use="ignore", polygon=((0, 0), (1, 0), (1, 1)))
+            weakref.finalize(held, gone.append, True)
+            raise DeviceOutOfMemory(f"no room beside {held}")
+        return len(gone)
+
+    assert session._with_room(make) == 1
+    session.close()
+
+
 @pytest.mark.parametrize(
     ("frame", "says"),
     [
@@ -331,9 +410,9 @@ def rtx() -> TensorRt:
 
 
 def _loader(judge: Callable[[Arrays], Any], device: FakeDevice, plans: list[bytes]) -> Callable[..., Any]:
-    def load(_tensorrt: TensorRt, plan: bytes, **_: Any) -> FakeEngine:
+    def load(_tensorrt: TensorRt, plan: bytes, **_: Any) -> ClosingEngine:
         plans.append(plan)
-        return FakeEngine(device, judge)
+        return ClosingEngine(device, judge)
 
     return load
 
@@ -348,6 +427,7 @@ def test_an_engine_is_built_once_and_found_again(
         device = FakeDevice()
         session = load_session(device, rtx, bundle, options, load=_loader(judge, device, plans))
         told_then, told = len(told), []
+        assert session.facts.compiled == f"settings={BUILD_VERSION} {Profile()}"
         session.close()
     assert plans[0] == plans[1]
     assert plans[0][1:4] == b"trt"
@@ -367,8 +447,8 @@ def test_an_engine_that_the_gpu_does_not_take_is_built_again_once(
     device, plans = FakeDevice(), list[bytes]()
     good = _loader(judge, device, plans)
 
-    def picky(tensorrt: TensorRt, plan: bytes, **rest: Any) -> FakeEngine:
-        engine: FakeEngine = good(tensorrt, plan, **rest)
+    def picky(tensorrt: TensorRt, plan: bytes, **rest: Any) -> ClosingEngine:
+        engine: ClosingEngine = good(tensorrt, plan, **rest)
         if len(plans) == 1:
             raise EngineNotBuilt("for another GPU")
         return engine
@@ -377,6 +457,57 @@ def test_an_engine_that_the_gpu_does_not_take_is_built_again_once(
         load_session(device, rtx, bundle, TensorRtOptions(engines=tmp_path), load=picky).close()
     assert [line["why"] for line in logs if line["event"] == "engine.refused"] == ["for another GPU"]
     assert len(plans) == 2
+
+
+def test_plans_that_were_built_with_other_settings_are_not_taken(
+    rtx: TensorRt, bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = key_of(rtx, FACTS, bundle.manifest, TensorRtOptions())
+    monkeypatch.setattr(_tensorrt_open, "BUILD_VERSION", 1000)
+    after = key_of(rtx, FACTS, bundle.manifest, TensorRtOptions())
+    assert before.digest != after.digest
+    assert "settings 1000" in after.differences(before)
+
+
+def test_a_fault_while_loading_keeps_the_plan_and_asks_the_device_no_more(
+    rtx: TensorRt, bundle: Bundle, judge: Callable[[Arrays], Any], tmp_path: Path
+) -> None:
+    device = FakeDevice()
+    options = TensorRtOptions(engines=tmp_path)
+    load_session(device, rtx, bundle, options, load=_loader(judge, device, [])).close()
+
+    def fail(*_: Any, **__: Any) -> Any:
+        raise DeviceFailed("an illegal memory access was encountered")
+
+    device = FakeDevice()
+    with pytest.raises(DeviceFailed):
+        load_session(device, rtx, bundle, options, load=fail)
+    assert not device.closed
+    assert len(list(tmp_path.glob("*.plan"))) == 1
+
+
+def test_what_tensorrt_holds_goes_before_the_device(
+    rtx: TensorRt, bundle: Bundle, judge: Callable[[Arrays], Any]
+) -> None:
+    device = FakeDevice()
+
+    def half_made(*_: Any, **__: Any) -> Any:
+        engine = ClosingEngine(FakeDevice(), judge)
+        weakref.finalize(engine, lambda: device.journal.append("engine gone"))
+        raise GraphRefused("of another graph")
+
+    with pytest.raises(GraphRefused):
+        load_session(device, rtx, bundle, TensorRtOptions(), load=half_made)
+    assert device.journal == ["engine gone", "close"]
+
+
+def test_an_engine_that_finds_no_room_beside_it_is_closed_before_the_device(
+    rtx: TensorRt, bundle: Bundle, judge: Callable[[Arrays], Any]
+) -> None:
+    device = FakeDevice(limit=10)
+    with pytest.raises(DeviceOutOfMemory):
+        load_session(device, rtx, bundle, TensorRtOptions(), load=_loader(judge, device, []))
+    assert device.journal[-2:] == ["close engine", "close"]
 
 
 def test_a_graph_that_was_changed_closes_the_device_again(
@@ -414,6 +545,50 @@ def test_with_gpu_and_wheel_auto_takes_tensorrt_and_says_why(rtx: TensorRt) -> N
     require_tensorrt(choices[0])
 
 
+@pytest.fixture
+def auto_is_tensorrt(monkeypatch: pytest.MonkeyPatch) -> Callable[[Exception], None]:
+    """Let this machine have a GPU whose opening fails."""
+
+    def set_up(error: Exception) -> None:
+        opened = _runtime._opened
+
+        def fail(bundle: Bundle, kind: Any, *rest: Any) -> Any:
+            if kind == "tensorrt":
+                raise error
+            return opened(bundle, kind, *rest)
+
+        monkeypatch.setattr(_tensorrt_choice, "choose", lambda: "tensorrt")
+        monkeypatch.setattr(_runtime, "_opened", fail)
+
+    return set_up
+
+
+@pytest.mark.parametrize("kind", [EngineNotBuilt, GraphRefused, DeviceOutOfMemory])
+def test_auto_falls_back_to_openvino_and_says_why(
+    auto_is_tensorrt: Callable[[Exception], None], bundle: Bundle, draw: Draw, kind: type[Exception]
+) -> None:
+    auto_is_tensorrt(kind("the builder gave up"))
+    with capture_logs() as logs:
+        runtime = open_runtime(bundle)
+    assert runtime.name == "openvino"
+    assert np.isfinite(runtime.judge(draw(1)).score)
+    runtime.close()
+    (said,) = [line for line in logs if line["event"] == "runtime.fell_back"]
+    assert (said["log_level"], said["why"]) == ("warning", "the builder gave up")
+    assert "openvino" in said["what_now"]
+    # Who asks for it by name gets the error.
+    with pytest.raises(kind):
+        open_runtime(bundle, "tensorrt")
+
+
+def test_auto_never_hides_a_device_that_failed(
+    auto_is_tensorrt: Callable[[Exception], None], bundle: Bundle
+) -> None:
+    auto_is_tensorrt(DeviceFailed("an illegal memory access was encountered"))
+    with pytest.raises(DeviceFailed):
+        open_runtime(bundle)
+
+
 @pytest.mark.parametrize(
     ("facts", "wheel", "says"),
     [
@@ -443,6 +618,49 @@ def test_without_any_runtime_all_reasons_are_given() -> None:
         choose(none)
 
 
+@pytest.mark.parametrize(
+    ("second", "written", "failed"),
+    [
+        pytest.param("AssertionError", 2, "b", id="a check"),
+        pytest.param("DeviceFailed", 1, "b, c", id="the GPU"),
+    ],
+)
+def test_a_gpu_check_that_fails_takes_no_other_away(
+    tmp_path: Path, second: str, written: int, failed: str
+) -> None:
+    code = f"""
+import sys
+from benchmarks import gpu
+from benchmarks._result import Result
+from partgate_engines import DeviceFailed
+def measured(folder):
+    return [Result(name="(x)", ours=1, other=2, ratio=2, unit="ms", n=1, machine="none")]
+def failing(folder):
+    raise {second}("for a reason")
+gpu.require_tensorrt = lambda: None
+gpu.CHECKS = {{"a": measured, "b": failing, "c": measured}}
+sys.argv = ["gpu", "--out", "bench-gpu.json"]
+sys.exit(gpu.main())
+"""
+    ran = _in_python(code, tmp_path)
+    assert ran.returncode == 1, ran.stderr
+    assert ran.stderr.endswith(f": {failed}\n")
+    assert len(json.loads((tmp_path / "bench-gpu.json").read_text())) == written
+
+
+def _in_python(code: str, folder: Path) -> "subprocess.CompletedProcess[str]":
+    root = str(Path(__file__).parents[3])
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": root},
+        capture_output=True,
+        text=True,
+        timeout=50,
+        check=False,
+    )
+
+
 def test_the_gpu_benchmark_says_what_is_missing_instead_of_figures(tmp_path: Path) -> None:
     code = """
 import sys
@@ -451,16 +669,7 @@ from benchmarks.gpu import main
 sys.argv = ["gpu", "e", "--out", "bench-gpu.json"]
 sys.exit(main())
 """
-    root = str(Path(__file__).parents[3])
-    ran = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": root},
-        capture_output=True,
-        text=True,
-        timeout=50,
-        check=False,
-    )
+    ran = _in_python(code, tmp_path)
     assert ran.returncode == 69, ran.stderr
     assert "install pycuda" in ran.stderr
     assert not (tmp_path / "bench-gpu.json").exists()
