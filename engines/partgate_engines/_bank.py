@@ -51,11 +51,21 @@ class MemoryBank:
         """Return the rows as the graph takes them: (k, d + 1) float32, a new array.
 
         That is `[-2y, |y|^2]` of patches y, and affine rows as they are.
+
+        Raises:
+            BundleRefused: a patch is so far from any network's that its norm is not finite.
         """
         if self.form == "affine":
             return np.array(self.rows)
-        norms = np.einsum("kd,kd->k", self.rows, self.rows)
-        return np.ascontiguousarray(np.column_stack((-2 * self.rows, norms)), dtype=np.float32)
+        with np.errstate(over="ignore"):  # what overflows is refused below, not warned of
+            norms = np.einsum("kd,kd->k", self.rows, self.rows)
+            augmented = np.ascontiguousarray(np.column_stack((-2 * self.rows, norms)), dtype=np.float32)
+        if not np.isfinite(augmented).all():
+            raise BundleRefused(
+                f"the memory bank holds values up to {np.abs(self.rows).max():.1e}; their squares do not fit"
+                " into float32"
+            )
+        return augmented
 
 
 def without(augmented: NDArray[np.float32], left_out: NDArray[np.bool_]) -> NDArray[np.float32]:

@@ -4,12 +4,14 @@ import hashlib
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from partgate_engines._bank import EVERY_IMAGE, MemoryBank
+from partgate_engines._bundle_files import opened, read_tensors, reading
 from partgate_engines._errors import BundleMissing, BundleRefused
 from partgate_engines._golden import GoldenFrame, read_golden
 from partgate_engines._graph_check import check_graph
@@ -23,7 +25,10 @@ GRAPH = "graph.onnx"
 BANK = "bank.safetensors"
 GOLDEN = "golden.safetensors"
 _FILES = frozenset((BANK, GOLDEN, GRAPH, MANIFEST))
-_LARGEST_MANIFEST = 16 * 2**20
+
+# Bytes, far beyond what is learned: protobuf reads no larger graph, a bank is chosen from 600 MB of
+# features, and golden frames are `LARGEST_GOLDEN` of pixels, or a single frame, with their maps.
+_LARGEST = {MANIFEST: 16 * 2**20, GRAPH: 2 * 2**30, BANK: 2**30, GOLDEN: 2 * 2**30}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,11 +60,13 @@ class Bundle:
         Raises:
             BundleMissing: there is no such folder, or no manifest in it.
             BundleRefused: nobody trusted signed it, it was changed after it was made, holds more or
-                less than a bundle's files, or anything that can run code.
+                less than a bundle's files, one that is too large, or anything that can run code; or it
+                cannot be read.
         """
-        folder = folder.expanduser().absolute()
-        _check_files(folder)
-        raw = _read_manifest(folder)
+        folder = _absolute(folder)
+        with reading(folder):
+            _check_files(folder)
+        raw = _read(folder / MANIFEST)
         signer = None if trusted is None else trusted.verify(folder / SIGNATURE, raw)
         digest = hashlib.sha256(raw).hexdigest()
         if re.fullmatch(r"[0-9a-f]{64}", folder.name) and folder.name != digest:
@@ -84,7 +91,7 @@ class Bundle:
             BundleRefused: the file was changed since the bundle was opened, or holds what no graph of
                 ours needs: other operators, data outside the file, control flow.
         """
-        raw = _check_digest(self.graph, self.manifest.graph_sha256)
+        raw = _read_checked(self.graph, self.manifest.graph_sha256)
         check_graph(self.graph, raw, self.manifest)
         return raw
 
@@ -95,7 +102,7 @@ class Bundle:
             BundleRefused: the file was changed, or holds something else than the manifest says.
         """
         path = self.folder / BANK
-        return read_bank(path, _check_digest(path, self.manifest.bank_sha256), self.manifest)
+        return read_bank(path, _read_checked(path, self.manifest.bank_sha256), self.manifest)
 
     def golden(self) -> tuple[GoldenFrame, ...]:
         """Read the golden frames, verified again, the most telling first.
@@ -104,7 +111,7 @@ class Bundle:
             BundleRefused: the file was changed, or holds something else than the manifest says.
         """
         path, golden = self.folder / GOLDEN, self.manifest.golden
-        return read_golden(path, _check_digest(path, golden.sha256), golden, self._map_shape)
+        return read_golden(path, _read_checked(path, golden.sha256), golden, self._map_shape)
 
     def _map_shape(self, height_px: int, width_px: int) -> tuple[int, int]:
         manifest = self.manifest
@@ -118,13 +125,7 @@ def read_bank(path: Path, raw: bytes, manifest: Manifest) -> MemoryBank:
     Raises:
         BundleRefused: it is not what the manifest says.
     """
-    import safetensors
-    from safetensors.numpy import load
-
-    try:
-        tensors = load(raw)
-    except safetensors.SafetensorError as error:
-        raise BundleRefused(f"{path}: not a safetensors file ({error})") from error
+    tensors: dict[str, NDArray[Any]] = read_tensors(path, raw)
     if set(tensors) != {"origin", "rows"}:
         raise BundleRefused(f"{path}: holds {', '.join(sorted(tensors))}; expected origin and rows")
     bank = MemoryBank(rows=tensors["rows"], origin=tensors["origin"], form=manifest.bank_form)
@@ -138,6 +139,13 @@ def read_bank(path: Path, raw: bytes, manifest: Manifest) -> MemoryBank:
 
 def _least_origin(manifest: Manifest) -> int:
     return EVERY_IMAGE if manifest.bank_form == "affine" else 0
+
+
+def _absolute(folder: Path) -> Path:
+    try:
+        return folder.expanduser().absolute()
+    except RuntimeError as error:  # ~NAME of nobody on this machine
+        raise BundleMissing(f"{folder}: no such bundle ({error})") from error
 
 
 def _check_files(folder: Path) -> None:
@@ -159,13 +167,9 @@ def _check_files(folder: Path) -> None:
         raise BundleMissing(f"{folder}: not a bundle: {', '.join(missing)} missing")
 
 
-def _read_manifest(folder: Path) -> bytes:
-    path = folder / MANIFEST
-    if path.stat().st_size > _LARGEST_MANIFEST:
-        raise BundleRefused(
-            f"{path}: {path.stat().st_size} bytes; a manifest has at most {_LARGEST_MANIFEST}"
-        )
-    return path.read_bytes()
+def _read(path: Path) -> bytes:
+    with opened(path, largest=_LARGEST[path.name]) as file:
+        return file.read()
 
 
 def _parse(path: Path, raw: bytes) -> Manifest:
@@ -184,9 +188,18 @@ def _parse(path: Path, raw: bytes) -> Manifest:
         ) from error
 
 
-def _check_digest(path: Path, expected: str) -> bytes:
-    raw = path.read_bytes()
-    found = hashlib.sha256(raw).hexdigest()
+def _check_digest(path: Path, expected: str) -> None:
+    """Verify a file that is not read now, without taking it into memory."""
+    with opened(path, largest=_LARGEST[path.name]) as file:
+        _compare(path, hashlib.file_digest(file, "sha256").hexdigest(), expected)
+
+
+def _read_checked(path: Path, expected: str) -> bytes:
+    raw = _read(path)
+    _compare(path, hashlib.sha256(raw).hexdigest(), expected)
+    return raw
+
+
+def _compare(path: Path, found: str, expected: str) -> None:
     if found != expected:
         raise BundleRefused(f"{path}: changed or damaged: SHA-256 {found}, the manifest says {expected}")
-    return raw

@@ -3,10 +3,12 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from partgate_engines._bundle_files import read_tensors
 from partgate_engines._errors import BundleRefused
 from partgate_engines._manifest import Golden, GoldenEntry
 
@@ -58,13 +60,7 @@ def read_golden(path: Path, raw: bytes, golden: Golden, map_shape: MapShape) -> 
     Raises:
         BundleRefused: they are not what the manifest says.
     """
-    import safetensors
-    from safetensors.numpy import load
-
-    try:
-        tensors = load(raw)
-    except safetensors.SafetensorError as error:
-        raise BundleRefused(f"{path}: not a safetensors file ({error})") from error
+    tensors = read_tensors(path, raw)
     wanted = {f"{what}.{number}" for number in range(len(golden.frames)) for what in ("pixels", "map")}
     if set(tensors) != wanted:
         raise BundleRefused(
@@ -80,8 +76,8 @@ def read_golden(path: Path, raw: bytes, golden: Golden, map_shape: MapShape) -> 
 def _frame(
     path: Path,
     entry: GoldenEntry,
-    pixels: NDArray[np.uint8],
-    anomaly_map: NDArray[np.float32],
+    pixels: NDArray[Any],
+    anomaly_map: NDArray[Any],
     map_shape: MapShape,
 ) -> GoldenFrame:
     if pixels.dtype != np.uint8 or pixels.ndim not in {2, 3} or 0 in pixels.shape:

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from partgate_engines._bundle_files import reading
 from partgate_engines._errors import BundleRefused
 
 _SUFFIXES = frozenset(
@@ -32,9 +33,10 @@ def refuse_pickle(path: Path) -> None:
     Only the first four bytes are read; nothing is unpacked.
 
     Raises:
-        BundleRefused: says why, and what to do instead.
+        BundleMissing: it is gone.
+        BundleRefused: says why, and what to do instead; or it cannot be read.
     """
-    with path.open("rb") as file:
+    with reading(path), path.open("rb") as file:
         start = file.read(4)
     if path.suffix.lower() in _SUFFIXES or start.startswith((*_PICKLE_PROTOCOLS, _ZIP, _GZIP)):
         raise BundleRefused(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from partgate_engines._bundle_files import opened, reading
 from partgate_engines._errors import BundleRefused, KeyRefused, SignerRefused
 
 if TYPE_CHECKING:
@@ -175,7 +176,7 @@ class TrustedSigners:
 
         Raises:
             SignerRefused: the file is missing, or its key is not trusted.
-            BundleRefused: the bytes are not those that were signed.
+            BundleRefused: the bytes are not those that were signed, or the file cannot be read.
         """
         signed = _read(path)
         found = [name for name, key in self.keys.items() if key.fingerprint == signed.key]
@@ -205,15 +206,15 @@ class TrustedSigners:
 
 
 def _read(path: Path) -> _Signature:
-    if not path.is_file():
+    with reading(path):
+        is_signed = path.is_file()
+    if not is_signed:
         raise SignerRefused(
             f"{path.parent}: not signed; a bundle needs the signature of a trusted signer: learn the product"
             " again with this version of partgate"
         )
-    with path.open("rb") as file:
-        raw = file.read(_LARGEST + 1)
-    if len(raw) > _LARGEST:
-        raise BundleRefused(f"{path}: more than {_LARGEST} bytes; not a signature")
+    with opened(path, largest=_LARGEST) as file:
+        raw = file.read()
     try:
         return _Signature.model_validate_json(raw)
     except ValidationError as error:

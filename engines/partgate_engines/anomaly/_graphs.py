@@ -115,17 +115,19 @@ def _intact(path: Path) -> bool:
 def _exported(settings: LearnSettings, weights: Weights) -> bytes:
     try:
         from partgate_engines.anomaly._export import export
+
+        # Within as well: not the import but the call imports torch, anomalib and timm.
+        return export(
+            backbone=settings.backbone,
+            layers=settings.layers,
+            size_px=settings.size_px,
+            scored_share=SCORED_SHARE,
+            weights=weights,
+            contrast=settings.contrast,
+            kind=settings.kind,
+            precision=settings.precision,
+        )
     except ModuleNotFoundError as error:
         raise TrainingUnavailable(
             f"learning the first product with {settings.backbone} needs {error.name}; install partgate[train]"
         ) from error
-    return export(
-        backbone=settings.backbone,
-        layers=settings.layers,
-        size_px=settings.size_px,
-        scored_share=SCORED_SHARE,
-        weights=weights,
-        contrast=settings.contrast,
-        kind=settings.kind,
-        precision=settings.precision,
-    )

@@ -131,20 +131,22 @@ def torch_reference(
         )
     try:
         from partgate_engines.anomaly._export import build_graph
+
+        # Within as well: not the import but the call imports torch, anomalib and timm.
+        module = build_graph(
+            backbone=backbone,
+            layers=layers,
+            size_px=look.size_px,
+            scored_share=SCORED_SHARE,
+            weights=found,
+            contrast=contrast,
+            kind=kind,
+            precision=precision,
+        )
     except ModuleNotFoundError as error:
         raise TrainingUnavailable(
             f"references by torch need {error.name}; install partgate[train]"
         ) from error
-    module = build_graph(
-        backbone=backbone,
-        layers=layers,
-        size_px=look.size_px,
-        scored_share=SCORED_SHARE,
-        weights=found,
-        contrast=contrast,
-        kind=kind,
-        precision=precision,
-    )
     return module_reference(module, bank, look)
 
 

@@ -16,6 +16,7 @@ SUFFIX = ".pub"
 LOCK_TIMEOUT_S = 30.0
 _LARGEST_KEY = 16 * 1024
 _PRIVATE = 0o600
+_NOT_THERE = (FileNotFoundError, NotADirectoryError)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +56,7 @@ class Keys:
         """Return the signers whose bundles may be opened.
 
         Raises:
-            KeyRefused: a file in the folder is no public key.
+            KeyRefused: a file in the folder is no public key, or the folder cannot be read.
         """
         return TrustedSigners(keys={found.name: found.key for found in self.known()})
 
@@ -63,14 +64,13 @@ class Keys:
         """Return the trusted keys, in the order of their names.
 
         Raises:
-            KeyRefused: a file in the folder is no public key.
+            KeyRefused: a file in the folder is no public key, or the folder cannot be read.
         """
-        if not self._trusted.is_dir():
-            return []
-        own = self._own()
+        paths = self._public_keys()
+        own = self._own() if paths else None
         return [
             TrustedKey(name=path.stem, key=key, path=path, is_own=own is not None and key == own.public)
-            for path in sorted(self._trusted.glob(f"*{SUFFIX}"))
+            for path in paths
             for key in [_public(path)]
         ]
 
@@ -128,10 +128,21 @@ class Keys:
     def _signing(self) -> Path:
         return self._folder / "signing.pem"
 
+    def _public_keys(self) -> list[Path]:
+        try:
+            return sorted(path for path in self._trusted.iterdir() if path.name.endswith(SUFFIX))
+        except _NOT_THERE:
+            return []
+        except OSError as error:  # else nobody would seem to be trusted
+            raise _unreadable(self._trusted, error) from error
+
     def _own(self) -> Signer | None:
-        if not self._signing.exists():
+        try:
+            mode = stat.S_IMODE(self._signing.stat().st_mode)
+        except _NOT_THERE:
             return None
-        mode = stat.S_IMODE(self._signing.stat().st_mode)
+        except OSError as error:
+            raise _unreadable(self._signing, error) from error
         if mode & 0o077:
             raise KeyRefused(
                 f"{self._signing}: its mode is {mode:04o}, others may read the key; if nobody did, set it"
@@ -166,4 +177,8 @@ def _bytes(path: Path) -> bytes:
     except FileNotFoundError:
         raise MissingInput(f"{path.absolute()}: no such file") from None
     except OSError as error:
-        raise KeyRefused(f"{path.absolute()}: cannot be read ({error.strerror})") from error
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: OSError) -> KeyRefused:
+    return KeyRefused(f"{path.absolute()}: cannot be read ({error.strerror})")

@@ -1,6 +1,8 @@
+import hashlib
 import json
 import pickle
 import shutil
+import struct
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,6 +19,7 @@ from partgate_engines import (
     TrustedSigners,
 )
 from partgate_engines.anomaly import GoodImage, Learned
+from unreadable import unreadable
 
 
 def plain_copy(bundle: Bundle, folder: Path) -> Path:
@@ -164,6 +167,100 @@ def test_a_manifest_that_is_none_is_refused(raw: bytes, bundle: Bundle, tmp_path
     (folder / "manifest.json").write_bytes(raw)
     with pytest.raises(BundleRefused, match=r"manifest\.json"):
         Bundle.open(folder, trusted=None)
+
+
+@pytest.mark.parametrize("name", [*FILES, "signature"])
+def test_a_file_that_may_not_be_read_is_named(name: str, bundle: Bundle, trusted: TrustedSigners) -> None:
+    with (
+        unreadable(bundle.folder / name),
+        pytest.raises(BundleRefused, match=rf"{name}: cannot be read \(Permission denied\)") as refused,
+    ):
+        Bundle.open(bundle.folder, trusted=trusted)
+    assert refused.value.exit_code == 65
+
+
+def test_a_folder_that_may_not_be_read_is_named(bundle: Bundle, trusted: TrustedSigners) -> None:
+    with (
+        unreadable(bundle.folder),
+        pytest.raises(BundleRefused, match=rf"{bundle.id}: cannot be read \(Permission denied\)"),
+    ):
+        Bundle.open(bundle.folder, trusted=trusted)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_file_that_may_not_be_read_any_more_is_named(name: str, bundle: Bundle) -> None:
+    read = {"graph.onnx": bundle.graph_bytes, "bank.safetensors": bundle.bank}.get(name, bundle.golden)
+    path = bundle.folder / ("golden.safetensors" if name == "manifest.json" else name)
+    with unreadable(path), pytest.raises(BundleRefused, match=f"{path.name}: cannot be read"):
+        read()
+    path.unlink()
+    with pytest.raises(BundleMissing, match=f"{path.name}: cannot be read"):
+        read()
+
+
+@pytest.mark.parametrize(
+    ("name", "largest"),
+    [
+        ("graph.onnx", 2 * 2**30),
+        ("bank.safetensors", 2**30),
+        ("golden.safetensors", 2 * 2**30),
+        ("manifest.json", 16 * 2**20),
+        ("signature", 4096),
+    ],
+)
+def test_a_file_that_is_too_large_is_not_read(
+    name: str, largest: int, bundle: Bundle, trusted: TrustedSigners
+) -> None:
+    (bundle.folder / name).unlink()  # the graph may be linked to the folder of graphs
+    with (bundle.folder / name).open("wb") as file:
+        file.truncate(largest + 1)  # without content: it takes no room on the disk
+    with pytest.raises(
+        BundleRefused, match=f"{name}: {largest + 1} bytes; a bundle's {name} has at most {largest}"
+    ):
+        Bundle.open(bundle.folder, trusted=None if name == "manifest.json" else trusted)
+
+
+@pytest.mark.parametrize("name", ["a" * 300, "~nobody-of-that-name/bundle"])
+def test_a_name_that_no_folder_can_have_is_not_there(name: str, tmp_path: Path) -> None:
+    with pytest.raises(BundleMissing, match=name) as missing:
+        Bundle.open(Path(name) if name.startswith("~") else tmp_path / name, trusted=None)
+    assert missing.value.exit_code == 66
+
+
+def of_type(kind: str, *, shape: str = "[2,2]") -> bytes:
+    """Return a safetensors file whose only tensor is of a type and shape that its header says."""
+    header = f'{{"rows":{{"dtype":"{kind}","shape":{shape},"data_offsets":[0,8]}}}}'.encode()
+    return struct.pack("<Q", len(header)) + header + bytes(8)
+
+
+@pytest.mark.parametrize(
+    ("raw", "says"),
+    [
+        pytest.param(of_type("BF16"), "tensors of type BF16", id="bf16"),
+        pytest.param(of_type("F8_E4M3", shape="[8]"), "tensors of type F8_E4M3", id="f8"),
+        pytest.param(of_type("F32", shape="[4611686018427387904,4]"), "not a safetensors file", id="shape"),
+        pytest.param(of_type("F99"), "not a safetensors file", id="no type"),
+    ],
+)
+def test_tensors_of_other_types_are_refused(raw: bytes, says: str, bundle: Bundle, tmp_path: Path) -> None:
+    folder = plain_copy(bundle, tmp_path / "forged")
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["bank_sha256"] = manifest["golden"]["sha256"] = hashlib.sha256(raw).hexdigest()
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    for name in ("bank.safetensors", "golden.safetensors"):
+        (folder / name).write_bytes(raw)
+    opened = Bundle.open(folder, trusted=None)
+    with pytest.raises(BundleRefused, match=rf"bank\.safetensors: {says}"):
+        opened.bank()
+    with pytest.raises(BundleRefused, match=rf"golden\.safetensors: {says}"):
+        opened.golden()
+
+
+def test_a_bank_whose_squares_are_not_finite_is_refused_without_a_warning() -> None:
+    rows = np.full((2, 3), 3e38, dtype=np.float32)
+    bank = MemoryBank(rows=rows, origin=np.zeros(2, dtype=np.int32))
+    with pytest.raises(BundleRefused, match=r"values up to 3\.0e\+38; their squares do not fit"):
+        bank.augmented()
 
 
 def test_a_bank_that_is_not_finite_is_refused() -> None:

@@ -1,11 +1,13 @@
 import hashlib
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from partgate_engines import GraphRefused, TrainingUnavailable, WeightsMissing, WeightsRefused
+from partgate_engines import Bundle, GraphRefused, WeightsMissing, WeightsRefused
 from partgate_engines._openvino import OpenVinoGraph
 from partgate_engines.anomaly import Learned, LearnSettings, _export, _graphs
 from partgate_engines.anomaly._graphs import graph_for
@@ -118,15 +120,45 @@ def test_a_damaged_graph_is_exported_again_to_the_same_bytes(
     assert "damaged" in caplog.text
 
 
-def test_without_torch_the_extra_is_named(
-    tmp_path: Path, settings: LearnSettings, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    import sys
+def without(package: str, body: str) -> str:
+    """Run `go` where a package is not installed, in a process of its own; return why it cannot train."""
+    blocked = f"import sys\nfrom pathlib import Path\nsys.modules[{package!r}] = None\n"
+    caught = (
+        "from partgate_engines import TrainingUnavailable\n"
+        "try:\n    go()\nexcept TrainingUnavailable as error:\n    print(error)\n"
+    )
+    command = [sys.executable, "-W", "ignore", "-c", f"{blocked}def go():\n{body}\n{caught}"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=200, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
-    monkeypatch.delitem(sys.modules, "partgate_engines.anomaly._export", raising=False)
-    monkeypatch.setitem(sys.modules, "onnx", None)
-    with pytest.raises(TrainingUnavailable, match=r"partgate\[train\]"):
-        graph_for(settings, find_weights(PACKAGED_BACKBONE, None), tmp_path)
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("package", ["torch", "anomalib", "timm"])
+def test_without_torch_the_extra_is_named(package: str, tmp_path: Path) -> None:
+    said = without(
+        package,
+        f"""
+    from partgate_engines.anomaly import LearnSettings
+    from partgate_engines.anomaly._graphs import graph_for
+    from partgate_engines.anomaly._weights import PACKAGED_BACKBONE, find_weights
+    graph_for(LearnSettings(size_px=64), find_weights(PACKAGED_BACKBONE, None), Path({str(tmp_path)!r}))
+""",
+    )
+    assert f"needs {package}" in said
+    assert "install partgate[train]" in said
+
+
+def test_references_by_torch_name_the_extra_without_it(bundle: Bundle) -> None:
+    said = without(
+        "torch",
+        f"""
+    from partgate_engines import Bundle
+    from partgate_engines.anomaly import recomputed
+    recomputed(Bundle.open(Path({str(bundle.folder)!r}), trusted=None), None)
+""",
+    )
+    assert "references by torch need torch; install partgate[train]" in said
 
 
 def test_an_export_that_bakes_in_a_size_is_refused(

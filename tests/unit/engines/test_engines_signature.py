@@ -145,7 +145,7 @@ def test_an_unsigned_bundle_is_refused_unless_no_signature_is_asked_for(
 )
 def test_a_signature_that_is_none_is_refused(content: bytes, bundle: Bundle, trusted: TrustedSigners) -> None:
     (bundle.folder / "signature").write_bytes(content)
-    with pytest.raises(BundleRefused, match="not a signature"):
+    with pytest.raises(BundleRefused, match=r"not a signature|signature has at most 4096"):
         Bundle.open(bundle.folder, trusted=trusted)
 
 

@@ -11,6 +11,7 @@ from sqlmodel import select
 from partgate.records import Audit, Database, Home, Keys, verify_audit
 from partgate_engines import KeyRefused, Signer
 from partgate_station import CannotWrite, ConfigError, MissingInput
+from unreadable import unreadable
 
 
 @pytest.fixture
@@ -66,6 +67,31 @@ def test_a_damaged_signing_key_is_named_and_kept(opened: Home) -> None:
     with pytest.raises(KeyRefused, match=r"signing\.pem: not a signing key"):
         Keys(opened).signer()
     assert path.read_text() == "hello"
+
+
+@pytest.mark.parametrize(
+    ("where", "named"),
+    [
+        (".", "trusted"),
+        ("trusted", "trusted"),
+        ("signing.pem", r"signing\.pem"),
+    ],
+)
+def test_keys_that_may_not_be_read_are_not_taken_for_none(where: str, named: str, opened: Home) -> None:
+    Keys(opened).signer()
+    with (
+        unreadable(opened.keys_path / where),
+        pytest.raises(KeyRefused, match=rf"keys/{named}: cannot be read \(Permission denied\)") as refused,
+    ):
+        Keys(opened).trusted()
+    assert refused.value.exit_code == 65
+    assert len(Keys(opened).known()) == 1
+
+
+def test_a_folder_of_keys_that_may_not_be_entered_has_no_key_made_in_it(opened: Home) -> None:
+    Keys(opened).signer()
+    with unreadable(opened.keys_path), pytest.raises(KeyRefused, match=r"signing\.pem: cannot be read"):
+        Keys(opened).signer()
 
 
 def test_a_key_that_cannot_be_made_is_an_error_with_a_sentence(opened: Home) -> None:
