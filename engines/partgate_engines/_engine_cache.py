@@ -92,6 +92,11 @@ class EngineCache:
         for path in self._folder.glob(f"{key.digest}.kernels"):
             path.unlink(missing_ok=True)
 
+    def of_graph(self, graph_sha256: str) -> tuple[EngineKey, ...]:
+        """Return as what a graph's engines are kept, however they were compiled."""
+        noted = map(_parsed_file, sorted(self._folder.glob("*.json")))
+        return tuple(key for key in noted if key is not None and key.graph_sha256 == graph_sha256)
+
     def _read(self, key: EngineKey) -> bytes | None:
         plan, note = self._plan(key.digest), self._note(key.digest)
         try:

@@ -69,18 +69,24 @@ def resident_engines() -> ResidentEngines:
     return ResidentEngines()
 
 
-def forget_engines(graph_sha256: str, engines: Path, resident: ResidentEngines | None = None) -> None:
+def forget_engines(
+    graph_sha256: str, engines: Path, resident: ResidentEngines | None = None, *, runtime: str = "openvino"
+) -> None:
     """Have a graph compiled anew for the next runtime: one of its runtimes has answered wrongly.
 
-    Whether its memory was damaged or what was kept on disk, cannot be told; both are let go of.
+    Whether its memory was damaged or what was kept on disk, cannot be told; both are let go of, what another
+    process kept too.
 
     Args:
         graph_sha256: of the graph.
         engines: the folder of engines.
         resident: other compiled graphs than this process's.
+        runtime: the kind that answered wrongly; the engines of others stay.
     """
-    kept = EngineCache(engines / FOLDER)
-    for key in (resident or resident_engines()).forget(graph_sha256):
+    is_openvino = runtime == FOLDER
+    kept = EngineCache(engines / FOLDER if is_openvino else engines)
+    held = (resident or resident_engines()).forget(graph_sha256) if is_openvino else ()
+    for key in {*held, *kept.of_graph(graph_sha256)}:
         log.warning("engine.forgotten", graph=graph_sha256[:12], what_now="it is compiled again")
         kept.drop(key)
 

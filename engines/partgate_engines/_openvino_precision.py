@@ -16,7 +16,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 from partgate_engines._bundle import Bundle
 from partgate_engines._errors import BundleNotWritten, GraphRefused
 from partgate_engines._golden import GoldenFrame
-from partgate_engines._machine import processor_features, processor_name
+from partgate_engines._machine import GATE, processor_features, processor_name
 from partgate_engines._openvino_device import Precision, capabilities, library
 from partgate_engines._openvino_engines import FOLDER
 from partgate_engines._parity import verify_parity
@@ -231,6 +231,7 @@ def _file(bundle: Bundle, engines: Path, *, of: str) -> Path:
         "device": processor_name(),
         "capability": processor_features(),
         "version": str(library().__version__),
+        "gate": GATE,
     }
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
     return engines.absolute() / FOLDER / f"{digest}.precision"

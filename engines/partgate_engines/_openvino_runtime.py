@@ -11,10 +11,10 @@ import structlog
 from numpy.typing import NDArray
 
 from partgate_engines._bundle import Bundle
-from partgate_engines._machine import RuntimeFacts, processor_name
+from partgate_engines._machine import RuntimeFacts, processor_features, processor_name
 from partgate_engines._manifest import GraphPrecision
 from partgate_engines._openvino import CutFrame, OpenVinoGraph
-from partgate_engines._openvino_device import DeviceConfig, Precision, library, precision_of
+from partgate_engines._openvino_device import COMPILED, DeviceConfig, Precision, library, precision_of
 from partgate_engines._openvino_engines import ResidentEngines, engine_for
 from partgate_engines._openvino_map import FeatureMaps, takes_features
 from partgate_engines._openvino_options import OpenVinoOptions
@@ -108,6 +108,8 @@ class OpenVinoRuntime:
             driver="",
             version=str(library().__version__),
             precision=self._precision,
+            capability=processor_features(),
+            compiled=f"compiled={COMPILED} streams={self._config.streams} threads={self._config.threads}",
         )
 
     @property

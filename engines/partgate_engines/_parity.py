@@ -14,6 +14,7 @@ from partgate_engines._bundle import Bundle
 from partgate_engines._errors import ParityFailed
 from partgate_engines._golden import GoldenFrame
 from partgate_engines._machine import FULL_PRECISIONS, Fingerprint, fingerprint_of
+from partgate_engines._manifest import Manifest
 from partgate_engines._runtime import AnomalyResult, Runtime
 from partgate_station import PartgateError, Region, Thresholds, Verdict
 
@@ -21,8 +22,14 @@ LARGEST_DIFFERENCE = 1e-3
 """Of a score or map, in parts of its scale: what float32 may differ by. OpenVINO differs from torch by
 less than 1e-5; the rest is for other libraries and processors."""
 
+LARGEST_REDUCED_DIFFERENCE = 0.05
+"""Of a score, in parts of its scale: what a reduced precision may differ by. Int8 differs from torch by 0.003
+at most (docs/decisions/0007); a score that is a part or a multiple of the right one keeps every order."""
+
 LEAST_RANK_CORRELATION = 0.999
 """What a reduced precision must keep of the order of all patches of all golden frames."""
+
+# Whoever changes a bound raises `GATE` in `_machine`: proofs by other bounds are then made again.
 
 # Distances below this share of `review` count as equal when patches are ranked: there rounding alone
 # decides, and the patches of images that the bank holds whole lie there.
@@ -92,6 +99,19 @@ class ParityReport(_Model):
         """How many verdicts are other ones than expected."""
         return sum(frame.flipped for frame in self.frames)
 
+    def proves(self, manifest: Manifest) -> bool:
+        """Return whether its frames are a bundle's golden ones, and their scores let the runtime judge.
+
+        For a report that was kept: what it says of itself (problems, differences, verdicts) is found again.
+        It holds no maps: of what they differ by, and of their order, its own word is taken.
+        """
+        golden = [(entry.name, entry.score) for entry in manifest.golden.frames]
+        if [(frame.name, frame.reference) for frame in self.frames] != golden:
+            return False
+        thresholds = manifest.calibration.thresholds
+        frames = tuple(_compared_again(frame, thresholds) for frame in self.frames)
+        return not self.problems and not _problems(frames, self.rank_correlation, self.fingerprint)
+
     def require(self) -> None:
         """Go on only if the runtime may judge.
 
@@ -112,9 +132,9 @@ def verify_parity(
     """Judge golden frames and compare: the gate that every runtime passes before it judges parts.
 
     In float32 no score and no map may differ by more than a thousandth of its scale; in a reduced
-    precision the order of all patches must be kept (Spearman's rank correlation, 0.999). In either no
-    verdict at the bundle's thresholds may be another one. Nothing that a runtime does ends this with
-    an error: a frame that it refuses is a problem in the report.
+    precision no score by more than a twentieth, and the order of all patches must be kept (Spearman's rank
+    correlation, 0.999). In either no verdict at the bundle's thresholds may be another one. Nothing that
+    a runtime does ends this with an error: a frame that it refuses is a problem in the report.
 
     Args:
         bundle: whose thresholds, regions and, by default, golden frames count.
@@ -132,14 +152,13 @@ def verify_parity(
         _compare(frame, result, thresholds) for frame, result in zip(frames, results, strict=True)
     )
     correlation = _rank_correlation(frames, results, floor=_RANKED_FROM * thresholds.review)
-    is_full = fingerprint.precision in FULL_PRECISIONS
     return ParityReport(
         fingerprint=fingerprint,
         references=references or manifest.golden.references,
-        bound=_FULL_BOUND if is_full else _REDUCED_BOUND,
+        bound=_FULL_BOUND if _is_full(fingerprint) else _REDUCED_BOUND,
         frames=compared,
         rank_correlation=correlation,
-        problems=_frame_problems(compared, is_full=is_full) + _order_problems(correlation, is_full=is_full),
+        problems=_problems(compared, correlation, fingerprint),
         at=datetime.now(UTC),
         seconds=round(time.perf_counter() - started_s, 3),
     )
@@ -173,7 +192,14 @@ def answer(runtime: Runtime, pixels: NDArray[np.uint8], regions: tuple[Region, .
 
 
 _FULL_BOUND = f"scores and maps within {LARGEST_DIFFERENCE:g} of their scale, no other verdict"
-_REDUCED_BOUND = f"rank correlation of all patches at least {LEAST_RANK_CORRELATION:g}, no other verdict"
+_REDUCED_BOUND = (
+    f"scores within {LARGEST_REDUCED_DIFFERENCE:g} of their scale, rank correlation of all patches at least"
+    f" {LEAST_RANK_CORRELATION:g}, no other verdict"
+)
+
+
+def _is_full(fingerprint: Fingerprint) -> bool:
+    return fingerprint.precision in FULL_PRECISIONS
 
 
 def _judged(runtime: Runtime, bundle: Bundle, frame: GoldenFrame) -> AnomalyResult | str:
@@ -201,6 +227,18 @@ def _compare(frame: GoldenFrame, result: AnomalyResult | str, thresholds: Thresh
     )
 
 
+def _compared_again(frame: FrameParity, thresholds: Thresholds) -> FrameParity:
+    """Return a frame with what follows from its two scores, whatever was written of them."""
+    if frame.here is None:
+        return frame
+    found = {
+        "score_difference": _score_difference(frame.reference, frame.here, thresholds),
+        "expected": thresholds.verdict(frame.reference),
+        "verdict": thresholds.verdict(frame.here),
+    }
+    return frame.model_copy(update=found)
+
+
 def _score_difference(reference: float, here: float, thresholds: Thresholds) -> float | None:
     """Return the difference in parts of the scale, which is never below `review`."""
     if not np.isfinite(here):
@@ -224,6 +262,13 @@ def _map_difference(
     return float(np.abs(squares[1] - squares[0]).max()) / (2 * scale**2)
 
 
+def _problems(
+    frames: Sequence[FrameParity], correlation: float | None, fingerprint: Fingerprint
+) -> tuple[str, ...]:
+    is_full = _is_full(fingerprint)
+    return _frame_problems(frames, is_full=is_full) + _order_problems(correlation, is_full=is_full)
+
+
 def _frame_problems(frames: Sequence[FrameParity], *, is_full: bool) -> tuple[str, ...]:
     return tuple(problem for frame in frames if (problem := _frame_problem(frame, is_full=is_full)))
 
@@ -240,12 +285,17 @@ def _frame_problem(frame: FrameParity, *, is_full: bool) -> str | None:
             f"{frame.name}: {frame.verdict.value} at {frame.here:.6g},"
             f" expected {frame.expected.value} at {frame.reference:.6g}"
         )
-    if is_full and max(frame.score_difference, frame.map_difference) > LARGEST_DIFFERENCE:
-        return (
-            f"{frame.name}: the score is {frame.here:.6g}, expected {frame.reference:.6g}; the map differs by"
-            f" {frame.map_difference:.2g} of its scale"
-        )
-    return None
+    is_near = (
+        max(frame.score_difference, frame.map_difference) <= LARGEST_DIFFERENCE
+        if is_full
+        else frame.score_difference <= LARGEST_REDUCED_DIFFERENCE
+    )
+    if is_near:
+        return None
+    return (
+        f"{frame.name}: the score is {frame.here:.6g}, expected {frame.reference:.6g}; it differs by"
+        f" {frame.score_difference:.2g} of its scale, the map differs by {frame.map_difference:.2g}"
+    )
 
 
 def _order_problems(correlation: float | None, *, is_full: bool) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from PIL import Image
 from sqlmodel import select
 
 from commands import in_process, last_json, opened, partgate
-from partgate.records import Part
+from partgate.records import Database, Home, Part
 from partgate_cameras import draw_part
 from partgate_station import Verdict, VirtualCamera
 
@@ -163,6 +163,14 @@ def test_one_image_is_learned_with_a_loud_warning(gravel_home: Path, tmp_path: P
         (["score", "gravel", "{empty}"], 65, "no images (PNG, JPEG, TIFF, BMP) in it"),
         (["score", "{empty}", "{good}"], 66, "not a bundle"),
         (["run", "{empty}/no.toml"], 66, "no such file"),
+        (["score", "", "{good}"], 2, "the name of the product or bundle is empty"),
+        (["score", "a" * 300, "{good}"], 66, "neither a product"),
+        (["score", "gravel", "{good}", "--unverified"], 2, "--unverified is for a bundle's folder"),
+        (["models", "verify", ""], 2, "the name of the product or bundle is empty"),
+        (["models", "verify", "a" * 300], 66, "no model has an id that begins with 'aaa"),
+        (["models", "verify", "{empty}/" + "a" * 300], 66, "cannot be read (File name too long)"),
+        (["models", "verify", "gravel", "--unverified"], 2, "--unverified is for a bundle's folder"),
+        (["models", "verify", "gravel", "--weights", "{empty}"], 2, "give --torch as well"),
         (["models", "activate", "zzzz"], 66, "no model has an id that begins with 'zzzz'"),
         (["retrain", "nothing"], 65, "'nothing' has no active model"),
     ],
@@ -180,10 +188,50 @@ def test_a_mistake_gets_a_sentence_and_an_exit_code(
     filled = [argument.format(**places) for argument in arguments]
     done = in_process(*filled, home=gravel_home, capsys=capsys)
     assert done.returncode == code, done.stderr
-    assert says in done.stderr
+    assert says in " ".join(done.stderr.replace("│", "").split())  # a usage error is in a box
     assert "Traceback" not in done.stderr
     known = json.loads(in_process("models", "list", "x", "--json", home=gravel_home, capsys=capsys).stdout)
     assert known == []
+
+
+@pytest.mark.parametrize("kind", ["folder", "file"])
+def test_what_is_called_like_a_product_does_not_hide_it(
+    kind: str,
+    gravel_home: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    images = write_good(tmp_path / ("gravel" if kind == "folder" else "images"), 1)
+    if kind == "file":
+        (tmp_path / "gravel").write_text("notes")
+    monkeypatch.chdir(tmp_path)
+    done = partgate("score", "gravel", images.name, "--json", "-", home=gravel_home)
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.splitlines()) == 1
+    assert partgate("models", "verify", "gravel", home=gravel_home).returncode == 0
+    other = in_process("score", "./gravel", images, home=gravel_home, capsys=capsys)
+    assert str(tmp_path / "gravel") in other.stderr  # a path is always a folder
+    (tmp_path / "empty").mkdir()
+    said = in_process("models", "verify", "empty", home=gravel_home, capsys=capsys)
+    assert said.returncode == 66
+    assert f"the folder {tmp_path / 'empty'} is no bundle: it has no manifest.json" in said.stderr
+    shutil.copytree(next((gravel_home / "bundles").iterdir()), tmp_path / "brought")
+    assert partgate("models", "verify", "brought", home=gravel_home).returncode == 0
+    shutil.move(tmp_path / "brought", tmp_path / "gravel-2")
+    for folder in ("gravel-2", "./gravel-2", str(tmp_path / "gravel-2")):
+        done = partgate("models", "verify", folder, "--unverified", home=tmp_path / "none")
+        assert done.returncode == 0, done.stderr
+
+
+def test_a_product_without_models_is_told_from_a_home_without(
+    gravel_home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = in_process("models", "list", "gravle", home=gravel_home, capsys=capsys).stdout
+    assert "No model of 'gravle'. Products with models: gravel" in said
+    Database.open(Home.open(tmp_path / "fresh")).close()
+    said = in_process("models", "list", "gravle", home=tmp_path / "fresh", capsys=capsys).stdout
+    assert "No models yet" in said
 
 
 @pytest.mark.parametrize("name", ["model.pt", "model.ckpt", "model.pkl", "model.joblib"])

@@ -1,5 +1,6 @@
 """Only signed and proven models judge parts, and no pickle is read on the way."""
 
+import hashlib
 import json
 import os
 import shutil
@@ -7,12 +8,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
+import onnx
 import pytest
 
 from commands import STATIONS, in_process, last_json, opened, partgate
 from partgate.records import Home, Keys, Proofs, SuspectParts, flag_suspects
 from partgate_cameras import draw_part
-from partgate_engines import ParityReport, Signer
+from partgate_engines import Bundle, ParityReport, Signer
+from partgate_engines._openvino_device import DeviceConfig, compile_graph, export_engine
 from partgate_station import VirtualCamera
 
 LINE = VirtualCamera(kind="virtual", camera_id="top", texture="brick", seed=5, size_px=256, defect_rate=0)
@@ -70,6 +74,51 @@ def test_a_model_that_is_wrong_here_must_not_judge(copied_home: Path) -> None:
     assert done.returncode == 65
     assert "Failed: thin scratch: the score is" in done.stdout
     assert "must not judge" in done.stdout
+
+
+def keep_a_wrong_engine(home: Path) -> Path:
+    """Put what a graph with other weights is compiled to in the place of a model's engine; return where."""
+    graph = bundle_of(home) / "graph.onnx"
+    notes = (home / "graphs" / "openvino").glob("*.json")
+    (note,) = [path for path in notes if "map=False" in path.read_text()]
+    compiled = compile_graph(
+        graph, content=bent(graph.read_bytes()), with_map=False, with_features=True, config=DeviceConfig()
+    )
+    plan = export_engine(compiled)
+    said = {**json.loads(note.read_text()), "sha256": hashlib.sha256(plan).hexdigest()}
+    note.with_suffix(".plan").write_bytes(plan)
+    note.write_text(json.dumps(said))
+    return note
+
+
+def bent(graph: bytes) -> bytes:
+    """Return a graph whose convolutions weigh a tenth more."""
+    model = onnx.load_from_string(graph)
+    for weights in model.graph.initializer:
+        if len(weights.dims) == 4:
+            values = onnx.numpy_helper.to_array(weights) * np.float32(1.1)
+            weights.CopyFrom(onnx.numpy_helper.from_array(values, weights.name))
+    content: bytes = model.SerializeToString()
+    return content
+
+
+@pytest.mark.parametrize(
+    "command",
+    [("models", "verify", "brick"), ("run", STATIONS / "virtual.toml", "--parts", "1")],
+    ids=["verify", "run"],
+)
+def test_a_kept_engine_that_answers_wrongly_is_compiled_anew(
+    command: tuple[str | Path, ...], copied_home: Path
+) -> None:
+    """Its hash is right, and a proof of before says that it may judge."""
+    note = keep_a_wrong_engine(copied_home)
+    wrong = note.read_bytes()
+    done = partgate(*command, home=copied_home)
+    assert done.returncode == 0, done.stderr
+    assert "engine.forgotten" in done.stderr
+    assert note.read_bytes() != wrong
+    assert [report.passed for report in reports(copied_home)] == [True]
+    assert "engine.forgotten" not in partgate(*command, home=copied_home).stderr
 
 
 def test_verify_prints_every_golden_frame(copied_home: Path) -> None:
@@ -218,6 +267,7 @@ def test_a_proof_kept_by_verify_is_the_one_a_station_looks_for(copied_home: Path
     (report,) = reports(copied_home)
     shutil.rmtree(copied_home / "parity")
     assert partgate("models", "verify", "brick", home=copied_home).returncode == 0
-    assert Proofs(home).get(report.fingerprint) is not None
+    manifest = Bundle.open(bundle_of(copied_home), trusted=None).manifest
+    assert Proofs(home).get(report.fingerprint, manifest) is not None
     done = partgate("run", STATIONS / "virtual.toml", "--parts", "1", home=copied_home)
     assert "parity gate" not in done.stderr

@@ -81,27 +81,15 @@ def score(
         err.print(f"UNDECIDED: {sentence}", markup=False)
 
 
-def _bundle_and_recipe(model: str, home_path: Path, *, unverified: bool) -> "tuple[Bundle, Recipe]":
+def _bundle_and_recipe(model: str, home: Path, *, unverified: bool) -> "tuple[Bundle, Recipe]":
     """Find the bundle by product name or by folder, and the recipe that goes with it."""
-    from partgate.cli._bundles import open_folder
-    from partgate.records import Database, Home, Keys, active
-    from partgate_engines import Bundle
+    from partgate.cli._bundles import open_named
 
-    folder = Path(model)
-    if folder.exists():
-        bundle = open_folder(folder, home_path, unverified=unverified)
-        return bundle, Recipe(
-            product=bundle.manifest.product, thresholds=bundle.manifest.calibration.thresholds
-        )
-    home = Home.open(home_path, create=False)
-    with contextlib.closing(Database.open(home)) as database, database.read() as session:
-        found = active(session, model)
-    if found is None:
-        raise MissingInput(
-            f"'{model}' is neither a product with an active model in {home.path} nor a bundle's folder;"
-            " `partgate models list` shows the products"
-        )
-    return Bundle.open(home.bundles_path / found.model_id, trusted=Keys(home).trusted()), found.recipe
+    bundle, recipe = open_named(model, home, unverified=unverified)
+    if recipe is None:
+        manifest = bundle.manifest
+        recipe = Recipe(product=manifest.product, thresholds=manifest.calibration.thresholds)
+    return bundle, recipe
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

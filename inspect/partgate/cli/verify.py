@@ -1,6 +1,7 @@
 """`partgate models verify`: golden frames through a runtime of this machine."""
 
 import contextlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -8,11 +9,11 @@ import typer
 
 from partgate.cli._app import DEFAULT_HOME, HomeOption, JsonFlag
 from partgate.cli._output import out, print_json, table
-from partgate.cli.models import find_model, models
+from partgate.cli.models import models
 from partgate_station import MissingInput
 
 if TYPE_CHECKING:
-    from partgate_engines import Bundle, ParityReport
+    from partgate_engines import Bundle, GoldenFrame, ParityReport
 
 RuntimeKind = Literal["auto", "openvino", "tensorrt"]
 EXIT_FAILED = 65
@@ -41,20 +42,21 @@ def verify(
     """Judge a model's golden frames here, and compare with what the bundle says of them.
 
     A station does this by itself before it judges with a model for the first time, and again after any
-    change of runtime, driver, precision or device. The result is kept in the home. Exit code 65 if
-    the model must not judge on this machine.
+    change of runtime, driver, precision or device. The result is kept in the home. Where the answers are
+    wrong the graph is compiled anew, in the place of what was kept, and asked once more. Exit code 65 if the
+    model must not judge on this machine.
     """
-    from partgate.cli._bundles import engines_of
-    from partgate_engines import open_runtime, verify_parity
+    from partgate.cli._bundles import engines_of, open_named
 
-    bundle = _bundle(model, home, unverified=unverified)
+    if weights is not None and not torch:
+        raise typer.BadParameter("--weights are what --torch computes with: give --torch as well")
+    bundle, _ = open_named(model, home, unverified=unverified, ids=True)
     golden, references = None, ""
     if torch:
         from partgate_engines.anomaly import recomputed
 
         golden, references = recomputed(bundle, weights)
-    with contextlib.closing(open_runtime(bundle, runtime, engines=engines_of(home))) as opened:
-        report = verify_parity(bundle, opened, golden, references=references)
+    report = _judged(bundle, runtime, engines_of(home), golden, references)
     if not torch:
         _keep(report, home)
     if as_json:
@@ -65,19 +67,25 @@ def verify(
         raise typer.Exit(EXIT_FAILED)
 
 
-def _bundle(model: str, home: Path, *, unverified: bool) -> "Bundle":
-    from partgate.cli._bundles import open_folder
-    from partgate.records import Database, Home, Keys, active
-    from partgate_engines import Bundle
+def _judged(
+    bundle: "Bundle",
+    runtime: RuntimeKind,
+    engines: Path | None,
+    golden: "Sequence[GoldenFrame] | None",
+    references: str,
+) -> "ParityReport":
+    """Judge golden frames, and again with a graph compiled anew where what was kept answers wrongly."""
+    from partgate_engines import forget_engines, open_runtime, verify_parity
 
-    folder = Path(model)
-    if folder.exists():
-        return open_folder(folder, home, unverified=unverified)
-    opened = Home.open(home, create=False)
-    with contextlib.closing(Database.open(opened)) as database, database.read() as session:
-        found = active(session, model)
-        model_id = found.model_id if found is not None else find_model(session, model).id
-    return Bundle.open(opened.bundles_path / model_id, trusted=Keys(opened).trusted())
+    def judged() -> "ParityReport":
+        with contextlib.closing(open_runtime(bundle, runtime, engines=engines)) as opened:
+            return verify_parity(bundle, opened, golden, references=references)
+
+    report = judged()
+    if report.passed or engines is None:
+        return report
+    forget_engines(bundle.manifest.graph_sha256, engines, runtime=report.fingerprint.runtime)
+    return judged()
 
 
 def _keep(report: "ParityReport", home: Path) -> None:

@@ -167,7 +167,7 @@ def _described(bundle: Bundle, runtime: Runtime, home: Home) -> str:
 
 
 def _parity(bundle: Bundle, runtime: Runtime, home: Home) -> Check:
-    report = Proofs(home).get(fingerprint_of(bundle, runtime))
+    report = Proofs(home).get(fingerprint_of(bundle, runtime), bundle.manifest)
     if report is None:
         text = f"not yet proven in {runtime.name} on this machine"
         return note(

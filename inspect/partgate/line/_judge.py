@@ -4,11 +4,12 @@ import contextlib
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal, Protocol
 
 import structlog
 
-from partgate.line._gate import pass_gate
+from partgate.line._gate import OnContradiction, open_through_gate
 from partgate.line._golden import GoldenCheck
 from partgate.records import Active, Database, Home, Keys, Proofs, active
 from partgate_engines import (
@@ -99,6 +100,8 @@ def load_judge(
     kind: RuntimeKind,
     camera_ids: Sequence[str],
     options: OpenVinoOptions | None = None,
+    *,
+    on_contradiction: OnContradiction = lambda why: None,
 ) -> Judge:
     """Verify a bundle, load it into a runtime and pass it through the parity gate.
 
@@ -111,6 +114,7 @@ def load_judge(
         kind: of the runtime.
         camera_ids: of the station.
         options: how OpenVINO judges; None as for a station whose file says nothing of it.
+        on_contradiction: told what golden frames say where a proof said otherwise.
 
     Raises:
         PartgateError: the bundle is damaged or not signed by a trusted signer, the runtime is not there
@@ -119,11 +123,17 @@ def load_judge(
     active_recipe.recipe.check_cameras(camera_ids)
     bundle = Bundle.open(home.bundles_path / active_recipe.model_id, trusted=Keys(home).trusted())
     options = options or OpenVinoOptions(cameras=max(len(camera_ids), 1))
+    engines, golden = home.graphs_path, bundle.golden()
     with contextlib.ExitStack() as stack:
-        runtime = open_runtime(bundle, kind, engines=home.graphs_path, openvino=options)
+        runtime, report = open_through_gate(
+            bundle,
+            partial(open_runtime, bundle, kind, engines=engines, openvino=options),
+            golden,
+            Proofs(home),
+            engines=engines,
+            on_contradiction=on_contradiction,
+        )
         stack.callback(runtime.close)
-        golden = bundle.golden()
-        report = pass_gate(bundle, runtime, golden, Proofs(home))
         check = GoldenCheck.of(bundle, runtime, golden)
         stack.pop_all()
     return Judge(
@@ -284,7 +294,11 @@ class ActiveJudges:
             judge = self._next or self._judge
         if suspect is not None and suspect.activation_id == latest.activation_id:
             if suspect.fingerprint is not None:
-                forget_engines(suspect.fingerprint.graph_sha256, self._home.graphs_path)
+                forget_engines(
+                    suspect.fingerprint.graph_sha256,
+                    self._home.graphs_path,
+                    runtime=suspect.fingerprint.runtime,
+                )
             return True
         known = None if judge is None else judge.activation_id
         return latest.activation_id not in {known, self._refused}

@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from partgate.records._home import Home
 from partgate.records._whole import write_whole
-from partgate_engines import Fingerprint, ParityReport
+from partgate_engines import Fingerprint, Manifest, ParityReport
 
 log = structlog.get_logger(__name__)
 
@@ -15,14 +15,19 @@ log = structlog.get_logger(__name__)
 class Proofs:
     """The folder `parity` of a home: one file per model, runtime and machine; it may be deleted.
 
-    A file that is damaged or of another version counts as none: the gate is run again.
+    A file that is damaged, of another version or at odds with itself counts as none: the gate is run again.
     """
 
     def __init__(self, home: Home) -> None:
         self._folder = home.parity_path
 
-    def get(self, fingerprint: Fingerprint) -> ParityReport | None:
-        """Return the last report for a model, runtime and machine, None if there is none."""
+    def get(self, fingerprint: Fingerprint, manifest: Manifest) -> ParityReport | None:
+        """Return the last report for a model, runtime and machine, None if there is none.
+
+        Args:
+            fingerprint: of model, runtime and machine.
+            manifest: of the model; what a report says of its golden frames is held against it.
+        """
         path = self._path(fingerprint)
         try:
             report = ParityReport.model_validate_json(path.read_bytes())
@@ -31,7 +36,12 @@ class Proofs:
         except (OSError, ValidationError) as error:
             log.warning("proof of parity cannot be read; it is made again", file=str(path), error=str(error))
             return None
-        return report if report.fingerprint == fingerprint else None
+        if report.fingerprint != fingerprint:
+            return None
+        if report.passed and not report.proves(manifest):
+            log.warning("proof of parity is not what its frames say; it is made again", file=str(path))
+            return None
+        return report
 
     def put(self, report: ParityReport) -> None:
         """Keep a report, passed or not, in the place of the one before.

@@ -231,3 +231,26 @@ def test_a_graph_that_answered_wrongly_is_compiled_anew(bundle: Bundle, folder: 
     forget_engines(bundle.manifest.graph_sha256, folder, resident)
     assert not plan_exists(folder)
     assert engine_for(bundle, F32, folder, resident, with_map=True) is not wrong
+
+
+@pytest.mark.parametrize("config", [F32, DeviceConfig(threads=1)], ids=["same", "threads"])
+def test_what_another_process_kept_is_forgotten_as_well(
+    config: DeviceConfig, bundle: Bundle, folder: Path
+) -> None:
+    start(bundle, folder, config)
+    forget_engines("0" * 64, folder, ResidentEngines())
+    assert plan_exists(folder)
+    forget_engines(bundle.manifest.graph_sha256, folder, ResidentEngines(), runtime="tensorrt")
+    assert plan_exists(folder), "another runtime's answers say nothing of it"
+    forget_engines(bundle.manifest.graph_sha256, folder, ResidentEngines())
+    assert not plan_exists(folder)
+
+
+def test_engines_of_tensorrt_are_forgotten_where_they_lie(folder: Path) -> None:
+    cache = EngineCache(folder)
+    for number in (1, 2):
+        cache.get(key(number), lambda: b"a plan")
+    (folder / "note.json").write_text("[]")
+    forget_engines("1", folder, ResidentEngines(), runtime="tensorrt")
+    assert cache.of_graph("1") == ()
+    assert cache.of_graph("2") == (key(2),)

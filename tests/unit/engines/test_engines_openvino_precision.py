@@ -155,15 +155,18 @@ def test_another_model_is_measured_only_where_a_precision_is_faster(
     assert bool(bench.opened) is again
 
 
-def test_another_bank_or_processor_is_measured_anew(
+def test_another_bank_processor_or_gate_is_measured_anew(
     bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     choose(bundle, tmp_path, Bench(bundle.golden(), {"f32": 9.0, "bf16": 12.0, "f16": 12.0}))
     larger = replace(bundle, manifest=bundle.manifest.model_copy(update={"bank_rows": 9000}))
     assert precision_choice(bundle, tmp_path) is not None
     assert precision_choice(larger, tmp_path) is None
-    monkeypatch.setattr("partgate_engines._openvino_precision.processor_features", lambda: "another")
-    assert precision_choice(bundle, tmp_path) is None
+    with monkeypatch.context() as patched:
+        patched.setattr("partgate_engines._openvino_precision.processor_features", lambda: "another")
+        assert precision_choice(bundle, tmp_path) is None
+    monkeypatch.setattr("partgate_engines._openvino_precision.GATE", 0)
+    assert precision_choice(bundle, tmp_path) is None, "other bounds might refuse what was chosen"
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b'{"chosen": "int4"}'], ids=["empty", "half", "unknown"])

@@ -1,7 +1,9 @@
 """The parity gate: what a runtime may differ by, and what it may not."""
 
+import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from contextlib import closing
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +15,10 @@ from partgate_engines import (
     AnomalyResult,
     Bundle,
     BundleRefused,
+    Fingerprint,
     FrameRefused,
     GoldenFrame,
+    OpenVinoOptions,
     ParityFailed,
     ParityReport,
     RuntimeFacts,
@@ -25,6 +29,7 @@ from partgate_engines import (
     verify_parity,
 )
 from partgate_engines._golden import golden_bytes, read_golden
+from partgate_engines._openvino_runtime import OpenVinoRuntime
 from partgate_engines._parity import spearman
 from partgate_engines.anomaly import GoodImage, Learned, _golden_frames, recomputed, update
 from partgate_engines.anomaly._golden_frames import choose_golden
@@ -33,6 +38,7 @@ from partgate_station import Region, Thresholds, Verdict
 Answer = tuple[float, NDArray[np.float32]]
 F32 = RuntimeFacts(device="a device", driver="1.0", version="2.0", precision="f32")
 BF16 = replace(F32, precision="bf16")
+INT8 = replace(F32, precision="int8")
 
 
 @dataclass
@@ -149,6 +155,10 @@ def test_what_float32_may_differ_by(
     assert ParityReport.model_validate_json(report.model_dump_json()) == report
 
 
+def scaled(by: float) -> Callable[[float, NDArray[np.float32]], Answer]:
+    return lambda score, anomaly_map: (score * by, anomaly_map * np.float32(by))
+
+
 def noisy(share: float) -> Callable[[float, NDArray[np.float32]], Answer]:
     def change(score: float, anomaly_map: NDArray[np.float32]) -> Answer:
         noise = np.random.default_rng(2).normal(1, share, anomaly_map.shape)
@@ -162,16 +172,25 @@ def noisy(share: float) -> Callable[[float, NDArray[np.float32]], Answer]:
     [
         pytest.param(noisy(0.001), None, id="a-thousandth"),
         pytest.param(lambda s, m: (s * 1.0005, m * np.float32(1.02)), None, id="all-alike"),
+        pytest.param(scaled(1.04), None, id="four-hundredths"),
+        pytest.param(scaled(1.06), "of its scale", id="six-hundredths"),
+        pytest.param(scaled(0.85), "of its scale", id="too-small"),
+        pytest.param(scaled(0.6), "of its scale", id="far-too-small"),
+        pytest.param(scaled(2.0), "of its scale", id="doubled"),
         pytest.param(noisy(0.3), "rank correlation", id="another-order"),
         pytest.param(shuffled, "rank correlation", id="shuffled"),
         pytest.param(lambda s, m: (s * 0.001, m), "expected REJECT", id="flips"),
         pytest.param(lambda s, m: (float("nan"), m), "not a number", id="nan"),
     ],
 )
+@pytest.mark.parametrize("facts", [BF16, INT8], ids=["bf16", "int8"])
 def test_what_a_reduced_precision_may_differ_by(
-    change: Callable[[float, NDArray[np.float32]], Answer], says: str | None, bundle: Bundle
+    change: Callable[[float, NDArray[np.float32]], Answer],
+    says: str | None,
+    facts: RuntimeFacts,
+    bundle: Bundle,
 ) -> None:
-    report = gate(bundle, change, BF16)
+    report = gate(bundle, change, facts)
     assert report.passed is (says is None), report.problems
     assert (says or "") in " ".join(report.problems)
 
@@ -189,9 +208,72 @@ def test_a_proof_holds_for_one_machine(bundle: Bundle) -> None:
     def of(facts: RuntimeFacts) -> str:
         return fingerprint_of(bundle, Altered((), lambda s, m: (s, m), facts)).digest
 
-    others = [replace(F32, **{field: "another"}) for field in ("device", "driver", "version", "precision")]
-    assert len({of(F32), *map(of, others)}) == 5
+    said = [field.name for field in fields(RuntimeFacts)]
+    others = [replace(F32, **{name: "another"}) for name in said]
+    assert len({of(F32), *map(of, others)}) == 1 + len(said)
     assert of(F32) == of(replace(F32))
+
+
+def test_a_proof_holds_for_one_set_of_bounds(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    runtime = Altered((), lambda s, m: (s, m))
+    before = fingerprint_of(bundle, runtime)
+    monkeypatch.setattr("partgate_engines._machine.GATE", before.gate + 1)
+    assert fingerprint_of(bundle, runtime).digest != before.digest
+
+
+def test_a_proof_holds_for_one_way_of_compiling(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another processor of the same name, streams, threads, or another thing compiled of the graph."""
+
+    def of(cameras: int, threads: int = 1) -> str:
+        options = OpenVinoOptions(precision="f32", cameras=cameras, threads=threads)
+        with closing(OpenVinoRuntime(bundle, options)) as runtime:
+            return fingerprint_of(bundle, runtime).digest
+
+    found = {of(cameras=1), of(cameras=2, threads=2), of(cameras=1, threads=2)}
+    monkeypatch.setattr("partgate_engines._openvino_runtime.processor_features", lambda: "another")
+    found.add(of(cameras=1))
+    monkeypatch.setattr("partgate_engines._openvino_runtime.COMPILED", 0)
+    found.add(of(cameras=1))
+    assert len(found) == 5
+
+
+def test_a_fingerprint_of_before_is_read_and_matches_nothing(bundle: Bundle) -> None:
+    now = fingerprint_of(bundle, Altered((), lambda s, m: (s, m)))
+    before = now.model_dump(exclude={"capability", "compiled", "gate"})
+    assert Fingerprint.model_validate(before) != now
+
+
+def kept(report: ParityReport, first: dict[str, object], **changes: object) -> ParityReport:
+    """Return a report as a file may hold it: with its first frame, and itself, changed."""
+    said = report.model_dump(mode="json")
+    said["frames"][0].update(first)
+    return ParityReport.model_validate_json(json.dumps({**said, **changes}))
+
+
+@pytest.mark.parametrize("facts", [F32, BF16], ids=["f32", "bf16"])
+def test_a_kept_report_proves_no_more_than_its_frames_say(facts: RuntimeFacts, bundle: Bundle) -> None:
+    manifest = bundle.manifest
+    report = gate(bundle, lambda s, m: (s, m), facts)
+    assert kept(report, {}).proves(manifest)
+    frame = report.frames[0]
+    contradictions: tuple[dict[str, object], ...] = (
+        {"here": frame.reference * 1.2},
+        {"here": None},
+        {"problem": "no such size"},
+        {"map_difference": None},
+        {"name": "another frame"},
+        {"reference": frame.reference * 1.2, "here": frame.reference * 1.2},
+    )
+    for first in contradictions:
+        found = kept(report, first)
+        assert found.passed, "that is what it says of itself"
+        assert not found.proves(manifest), first
+    for changes in ({"frames": ()}, {"problems": ("the map differs",)}):
+        assert not kept(report, {}, **changes).proves(manifest), changes
+    fewer = report.model_copy(update={"frames": report.frames[1:]})
+    assert not fewer.proves(manifest)
+    disordered = report.model_copy(update={"rank_correlation": 0.9})
+    assert disordered.proves(manifest) is (facts is F32)
 
 
 def test_a_disagreement_is_one_beyond_rounding(bundle: Bundle) -> None:

@@ -1,6 +1,6 @@
 """A runtime judges parts only after it has said of golden frames what the bundle says."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from one_by_one import OneByOne
-from partgate.line._gate import pass_gate
+from partgate.line._gate import open_through_gate, pass_gate
 from partgate.line._golden import IN_SERVICE, GoldenCheck
 from partgate.records import Home, Proofs
 from partgate_engines import (
@@ -21,7 +21,9 @@ from partgate_engines import (
     ParityFailed,
     RuntimeFacts,
     Source,
+    fingerprint_of,
 )
+from partgate_engines._engine_cache import EngineCache, EngineKey
 from partgate_engines._manifest import Golden, GoldenEntry
 from partgate_station import Region, Thresholds
 
@@ -45,6 +47,7 @@ class Brightness(OneByOne):
     driver: str = "1.0"
     name: str = "brightness"
     judged: int = 0
+    closed: int = 0
 
     @property
     def facts(self) -> RuntimeFacts:
@@ -55,7 +58,8 @@ class Brightness(OneByOne):
         score = float(frame.mean()) + self.adds
         return AnomalyResult(score=score, anomaly_map=np.full((2, 2), score, np.float32))
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        self.closed += 1
 
 
 @pytest.fixture
@@ -113,8 +117,85 @@ def test_a_runtime_that_is_wrong_is_refused_and_that_is_kept(bundle: Bundle, pro
 
 def test_a_proof_does_not_help_a_runtime_that_is_wrong_now(bundle: Bundle, proofs: Proofs) -> None:
     pass_gate(bundle, Brightness(), GOLDEN, proofs)
+    wrong, contradicted = Brightness(adds=0.1), list[str]()
     with pytest.raises(ParityFailed, match="the score is"):
-        pass_gate(bundle, Brightness(adds=0.1), GOLDEN, proofs)
+        pass_gate(bundle, wrong, GOLDEN, proofs, on_contradiction=contradicted.append)
+    (why,) = contradicted
+    assert why.startswith("golden 0: the score is")
+    assert wrong.judged == WAYS * IN_SERVICE
+    assert proofs.get(fingerprint_of(bundle, wrong), bundle.manifest) is None, "it is refuted"
+
+
+def test_what_was_never_proven_contradicts_nothing(bundle: Bundle, proofs: Proofs) -> None:
+    contradicted: list[str] = []
+    for _ in range(2):
+        with pytest.raises(ParityFailed):
+            pass_gate(bundle, Brightness(adds=0.1), GOLDEN, proofs, on_contradiction=contradicted.append)
+    assert contradicted == []
+
+
+def test_a_proof_of_fewer_frames_does_not_shorten_the_gate(bundle: Bundle, proofs: Proofs) -> None:
+    report = pass_gate(bundle, Brightness(), GOLDEN, proofs)
+    proofs.put(report.model_copy(update={"frames": report.frames[:IN_SERVICE]}))
+    again = Brightness()
+    assert len(pass_gate(bundle, again, GOLDEN, proofs).frames) == len(GOLDEN)
+    assert again.judged == WAYS * len(GOLDEN)
+
+
+@dataclass
+class Kept:
+    """Opens runtimes whose engine is kept in a folder: what it adds to the right answer."""
+
+    folder: Path
+    compiles_to: float = 0.0
+    opened: list[Brightness] = field(default_factory=list)
+
+    key = EngineKey(
+        graph_sha256="2" * 64, device="a device", capability="c", driver="", flavour="openvino", version="1",
+        precision="f32", profile="p",
+    )  # fmt: skip
+
+    def keep(self, adds: float) -> None:
+        """Keep an engine that is whole, and answers with something added."""
+        self._cache.drop(self.key)
+        self._cache.get(self.key, lambda: str(adds).encode())
+
+    def open(self) -> Brightness:
+        plan = self._cache.get(self.key, lambda: str(self.compiles_to).encode())
+        self.opened.append(Brightness(adds=float(plan), name="openvino"))
+        return self.opened[-1]
+
+    @property
+    def _cache(self) -> EngineCache:
+        return EngineCache(self.folder / "openvino")
+
+
+@pytest.mark.parametrize("proven", [False, True], ids=["never-proven", "proven-before"])
+def test_a_kept_engine_that_answers_wrongly_is_replaced(
+    proven: bool, bundle: Bundle, proofs: Proofs, tmp_path: Path
+) -> None:
+    kept = Kept(folder=tmp_path / "graphs")
+    if proven:
+        open_through_gate(bundle, kept.open, GOLDEN, proofs, engines=kept.folder)
+    kept.keep(0.1)
+    runtime, report = open_through_gate(bundle, kept.open, GOLDEN, proofs, engines=kept.folder)
+    wrong, right = kept.opened[-2:]
+    assert runtime is right
+    assert (wrong.closed, right.closed) == (1, 0)
+    assert report.passed
+    assert right.judged == WAYS * len(GOLDEN), "the proof of before does not hold for what is compiled anew"
+    assert proofs.get(report.fingerprint, bundle.manifest) == report
+    assert kept.open().adds == 0
+
+
+def test_what_is_wrong_when_compiled_anew_is_refused(bundle: Bundle, proofs: Proofs, tmp_path: Path) -> None:
+    kept = Kept(folder=tmp_path / "graphs", compiles_to=0.1)
+    with pytest.raises(ParityFailed, match="the score is"):
+        open_through_gate(bundle, kept.open, GOLDEN, proofs, engines=kept.folder)
+    assert [runtime.closed for runtime in kept.opened] == [1, 1]
+    found = proofs.get(fingerprint_of(bundle, kept.opened[0]), bundle.manifest)
+    assert found is not None
+    assert not found.passed
 
 
 def test_in_service_a_runtime_is_held_to_its_own_answers(bundle: Bundle) -> None:
