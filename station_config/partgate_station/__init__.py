@@ -13,6 +13,7 @@ from partgate_station._errors import (
 from partgate_station._image_reference import ImageReference, PositionReference, Span
 from partgate_station._load import load_recipe, load_station
 from partgate_station._model import check_name
+from partgate_station._near import did_you_mean
 from partgate_station._recipe import Recipe, RecipeSettings, Region
 from partgate_station._station import (
     Camera,
@@ -76,6 +77,7 @@ __all__ = [
     "VirtualCamera",
     "WithoutOutput",
     "check_name",
+    "did_you_mean",
     "load_recipe",
     "load_station",
 ]

@@ -1,6 +1,5 @@
 """Reading station files and recipes, and saying all that is wrong with one in a person's words."""
 
-import difflib
 import json
 import os
 import re
@@ -12,6 +11,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from partgate_station._errors import ConfigError, MissingInput
+from partgate_station._near import did_you_mean
 from partgate_station._recipe import RecipeSettings
 from partgate_station._secrets import masked, readable_by_others, secrets_in
 from partgate_station._station import (
@@ -160,7 +160,7 @@ def _in_words(error: Any, model: type[BaseModel]) -> str:
     match error["type"]:
         case "extra_forbidden":
             *outer, key = error["loc"]
-            said = f": unknown setting{_did_you_mean(str(key), _known_keys(outer, model))}"
+            said = f": unknown setting{did_you_mean(str(key), _known_keys(outer, model))}"
         case "missing":
             said = ": required, but not there"
         case "finite_number":
@@ -207,11 +207,6 @@ def _known_keys(loc: Sequence[str | int], model: type[BaseModel]) -> list[str]:
         if nested is not None:
             model = nested
     return list(model.model_fields)
-
-
-def _did_you_mean(key: str, known: Sequence[str]) -> str:
-    close = difflib.get_close_matches(key, known, n=1)
-    return f" (did you mean {close[0]}?)" if close else f" (known here: {', '.join(known)})"
 
 
 def _with_absolute_paths(station: StationConfig, base: Path) -> StationConfig:

@@ -1,15 +1,31 @@
 """A bad part that was learned as good: found out, taken out, and not brought back."""
 
+import uuid
 from pathlib import Path
 
 import pytest
 from sqlmodel import Session, col, select
 
 from commands import Done, in_process, last_json, opened
-from partgate.records import Audit, Finding, Part, Review, User, latest_recipe, recipes, verify_audit
+from partgate.records import (
+    Audit,
+    Finding,
+    Frame,
+    ImageState,
+    Part,
+    Review,
+    Station,
+    User,
+    latest_recipe,
+    new_id,
+    recipes,
+    verify_audit,
+)
 from partgate_station import Verdict
 
 pytestmark = pytest.mark.timeout(300)
+
+UNKNOWN = uuid.UUID(int=7)
 
 
 def called_good_by_mistake(home: Path) -> str:
@@ -26,6 +42,58 @@ def called_good_by_mistake(home: Path) -> str:
 
         database.write(decide).result()
     return str(part)
+
+
+def trigger_of(home: Path, part: str) -> str:
+    with opened(home) as database, database.read() as session:
+        return str(session.get_one(Part, uuid.UUID(part)).trigger_id)
+
+
+def seen_by_another_station(home: Path, part: str) -> str:
+    """Add the part as another station saw it: the same trigger's number, and a serial number."""
+    again = new_id()
+
+    def act(session: Session) -> None:
+        one = session.get_one(Part, uuid.UUID(part))
+        frame = session.exec(
+            select(Frame).where(Frame.part_id == one.id, Frame.image_state == ImageState.KEPT)
+        ).one()
+        session.add(Station(id="second", name="Second"))
+        session.flush()
+        ids = {"id": again, "station_id": "second", "serial_number": "SN-7"}
+        session.add(Part(**(one.model_dump() | ids)))
+        session.flush()
+        session.add(Frame(**(frame.model_dump() | {"id": new_id(), "part_id": again})))
+
+    with opened(home) as database:
+        database.write(act).result()
+    return str(again)
+
+
+def test_a_part_is_traced_by_what_people_can_see_of_it(
+    copied_home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def traced(*names: str) -> Done:
+        return in_process("models", "trace", "brick", "--part", *names, "--json", home=copied_home,
+                          capsys=capsys)  # fmt: skip
+
+    with opened(copied_home) as database, database.read() as session:
+        found = session.exec(select(Part).where(Part.verdict == Verdict.REJECT).limit(1)).one()
+        part, station, trigger = str(found.id), found.station_id, str(found.trigger_id)
+    for name in (part, f"part:{part}", trigger):
+        assert last_json(traced(name))["image"] == f"part:{part}"
+
+    other = seen_by_another_station(copied_home, part)
+    assert last_json(traced("SN-7"))["image"] == f"part:{other}"
+    refused = traced(trigger)
+    assert refused.returncode == 66
+    assert f"of station '{station}'" in refused.stderr
+    assert "of station 'second'" in refused.stderr
+    assert last_json(traced(trigger, "--station", station))["image"] == f"part:{part}"
+    assert last_json(traced(trigger, "--station", "second"))["image"] == f"part:{other}"
+    unknown = traced(str(UNKNOWN))
+    assert unknown.returncode == 66
+    assert "no frame of it is kept" in unknown.stderr
 
 
 def test_a_part_that_was_learned_by_mistake_is_traced_and_forgotten(
@@ -50,15 +118,18 @@ def test_a_part_that_was_learned_by_mistake_is_traced_and_forgotten(
     assert [one["duplicates"] > 0 for one in traced["vouchers"]] == [True, False, False, False, False]
     assert traced["model"] == poisoned
     assert run("models", "trace", "brick", "--part", part, "--at", "9999,2").returncode == 78
-    assert run("models", "trace", "brick", "--part", "nonsense").returncode == 78
+    assert run("models", "trace", "brick", "--part", "nonsense").returncode == 66
 
     dry = last_json(run("models", "forget", "brick", "--part", part, "--dry-run", "--json"))
     assert dry["changed"] is False
     assert [one["image"] for one in dry["forgotten"]] == [f"part:{part}"]
     assert dry["forgotten"][0]["rows"] > 0
-    told = run("models", "forget", "brick", "--part", "no-such-part", "--dry-run")
+    trigger = trigger_of(copied_home, part)
+    again = last_json(run("models", "forget", "brick", "--part", trigger, "--dry-run", "--json"))
+    assert again["forgotten"] == dry["forgotten"], "a trigger's number names the same part"
+    told = run("models", "forget", "brick", "--part", str(UNKNOWN), "--dry-run")
     assert told.returncode == 65
-    assert "was not learned from no-such-part" in told.stderr
+    assert f"was not learned from {UNKNOWN}" in told.stderr
     assert run("models", "forget", "brick", "--part", part).returncode == 2, "it asks for a reason"
 
     done = last_json(

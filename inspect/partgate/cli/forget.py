@@ -9,6 +9,7 @@ import typer
 from partgate.cli._app import DEFAULT_HOME, HomeOption, JsonFlag, acting_user
 from partgate.cli._change_text import again_command, print_became_of_thresholds, print_next, warnings_of
 from partgate.cli._output import out, print_json, print_table, progress_bar, table
+from partgate.cli._part_names import StationOption, find_part
 from partgate.cli.models import models
 
 if TYPE_CHECKING:
@@ -22,8 +23,10 @@ def forget(
         list[str] | None, typer.Option(help="An image it was learned from, by its file's name. Repeatable.")
     ] = None,
     part: Annotated[
-        list[str] | None, typer.Option(help="A part that QA brought in, by its id. Repeatable.")
+        list[str] | None,
+        typer.Option(help="A part that QA brought in, by its id, trigger or serial number. Repeatable."),
     ] = None,
+    station: StationOption = None,
     reason: Annotated[str, typer.Option(help="Why; kept with the recipe and in the audit trail.")] = "",
     by: Annotated[str, typer.Option(metavar="NAME", help="Who decided, if it was not you.")] = "",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be forgotten.")] = False,
@@ -44,16 +47,17 @@ def forget(
     from partgate.records import Database, Home
     from partgate.retraining import forget_images, forgettable
 
-    names = [*(image or []), *(part or [])]
-    if not names:
-        raise typer.BadParameter("say what to forget: --image NAME or --part ID")
+    if not image and not part:
+        raise typer.BadParameter("say what to forget: --image NAME or --part NAME")
     if not reason.strip() and not dry_run:
         raise typer.BadParameter("say why with --reason TEXT; it is kept with the recipe")
     who = f"{by.strip()} ({acting_user()})" if by.strip() else acting_user()
     opened = Home.open(home, create=False)
     give_way(opened)
     with contextlib.closing(Database.open(opened)) as database, progress_bar() as progress:
-        what = forgettable(opened, database, product, names)
+        with database.read() as session:
+            parts = [str(find_part(session, one, station)) for one in part or []]
+        what = forgettable(opened, database, product, [*(image or []), *parts])
         made = (
             None
             if dry_run

@@ -1,7 +1,6 @@
 """`partgate models trace`: which learned images vouch for a place in an image."""
 
 import contextlib
-import uuid
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,6 +9,7 @@ import typer
 
 from partgate.cli._app import DEFAULT_HOME, HomeOption, JsonFlag
 from partgate.cli._output import out, print_json, print_table, table
+from partgate.cli._part_names import StationOption, find_part
 from partgate.cli.models import models
 from partgate_station import ConfigError, MissingInput
 
@@ -22,7 +22,11 @@ if TYPE_CHECKING:
 def trace(
     product: Annotated[str, typer.Argument(help="A product with an active model.")],
     image: Annotated[Path | None, typer.Option(help="An image file.")] = None,
-    part: Annotated[str | None, typer.Option(help="A part of the line, by its id: its kept frame.")] = None,
+    part: Annotated[
+        str | None,
+        typer.Option(help="A part of the line, by its id, trigger or serial number: its kept frame."),
+    ] = None,
+    station: StationOption = None,
     at: Annotated[
         str | None,
         typer.Option(metavar="X,Y", help="A place in pixels.", show_default="where the map is highest"),
@@ -44,13 +48,13 @@ def trace(
     from partgate_engines.anomaly import Witness
 
     if (image is None) == (part is None):
-        raise typer.BadParameter("give --image FILE or --part ID, one of the two")
+        raise typer.BadParameter("give --image FILE or --part NAME, one of the two")
     place = _place(at)
     opened = Home.open(home, create=False)
     with contextlib.closing(Database.open(opened)) as database:
         with database.read() as session:
             now = active_model(session, product)
-        shown = _of_file(image) if image else _of_part(opened, database, part or "")
+        shown = _of_file(image) if image else _of_part(opened, database, part or "", station)
     bundle = Bundle.open(opened.bundles_path / now.model_id, trusted=Keys(opened).trusted())
     found = Witness(bundle, now.recipe.regions).trace(shown, at=place, count=count)
     if as_json:
@@ -76,17 +80,14 @@ def _of_file(path: Path) -> "GoodImage":
     return GoodImage(pixels=read_image(path), origin=path.name)
 
 
-def _of_part(home: "Home", database: "Database", part: str) -> "GoodImage":
+def _of_part(home: "Home", database: "Database", part: str, station: str | None) -> "GoodImage":
     from sqlmodel import col, select
 
     from partgate.records import Frame, ImageState, ImageStore
     from partgate_engines.anomaly import GoodImage
 
-    try:
-        wanted = uuid.UUID(part.removeprefix("part:"))
-    except ValueError:
-        raise ConfigError(f"--part {part!r}: not the id of a part; the review site shows it") from None
     with database.read() as session:
+        wanted = find_part(session, part, station)
         kept = session.exec(
             select(Frame.image_sha256)
             .where(Frame.part_id == wanted, Frame.image_state == ImageState.KEPT)

@@ -2,7 +2,7 @@
 
 from partgate.records import audit
 from partgate.records._activity import Activity, ActivityReader, LastPart, activity, station_names
-from partgate.records._balance import Balance, balance, count_unconfirmed
+from partgate.records._balance import Balance, balance, count_unconfirmed, require_station
 from partgate.records._database import Database
 from partgate.records._errors import (
     ConstraintViolated,
@@ -25,6 +25,7 @@ from partgate.records._home import Holder, Home
 from partgate.records._images import ImageStore
 from partgate.records._keys import Keys, TrustedKey
 from partgate.records._mounts import file_system_of, refuse_network_disk
+from partgate.records._named import part_id_in, part_named
 from partgate.records._orphans import OrphanRecorder, RecordedOrphan, count_orphans
 from partgate.records._parts import ClosedPart, OpenPart, PartRecorder, RecordedFrame
 from partgate.records._proofs import Proofs
@@ -38,6 +39,7 @@ from partgate.records._registry import (
     add_model,
     add_recipe,
     add_station,
+    known_products,
     latest_recipe,
     models,
     read_recipe,
@@ -45,7 +47,7 @@ from partgate.records._registry import (
     rollback,
 )
 from partgate.records._sqlite import sqlite_version
-from partgate.records._suspects import SuspectParts, flag_suspects, suspects
+from partgate.records._suspects import SuspectParts, flag_suspects, latest_triggers, suspects
 from partgate.records._tables import (
     Activation,
     Audit,
@@ -67,6 +69,7 @@ from partgate.records._tables import (
     new_id,
     utc_now,
 )
+from partgate.records.audit import Chain
 from partgate.records.audit import verify as verify_audit
 
 __all__ = [
@@ -76,6 +79,7 @@ __all__ = [
     "ActivityReader",
     "Audit",
     "Balance",
+    "Chain",
     "ClosedPart",
     "ConstraintViolated",
     "Database",
@@ -135,13 +139,18 @@ __all__ = [
     "count_unconfirmed",
     "file_system_of",
     "flag_suspects",
+    "known_products",
     "latest_recipe",
+    "latest_triggers",
     "metadata",
     "models",
     "new_id",
+    "part_id_in",
+    "part_named",
     "read_recipe",
     "recipes",
     "refuse_network_disk",
+    "require_station",
     "rollback",
     "sqlite_version",
     "station_names",

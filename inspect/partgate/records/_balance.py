@@ -2,11 +2,12 @@
 
 from dataclasses import dataclass
 
+import sqlmodel
 from sqlalchemy import ColumnElement, func, select
 from sqlmodel import Session, col
 
-from partgate.records._tables import Part, SignalState
-from partgate_station import Verdict
+from partgate.records._tables import Part, SignalState, Station
+from partgate_station import MissingInput, Verdict, did_you_mean
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +39,17 @@ def balance(session: Session, station_id: str | None = None) -> Balance:
     counts = {name: sum(row[name] for row in per_station) for name in names}
     closed = counts["accept"] + counts["review"] + counts["reject"] + counts["undecided"]
     return Balance(**counts, balanced=counts["triggers"] == closed)
+
+
+def require_station(session: Session, station_id: str) -> None:
+    """Do nothing where a station has run in this home.
+
+    Raises:
+        MissingInput: none of that name has; says which have. Its ledger would balance, with nothing in it.
+    """
+    known = session.exec(sqlmodel.select(Station.id).order_by(Station.id)).all()
+    if station_id not in known:
+        raise MissingInput(f"no station '{station_id}' has run in this home{did_you_mean(station_id, known)}")
 
 
 def count_unconfirmed(session: Session, station_id: str | None = None) -> int:

@@ -140,6 +140,9 @@ def rollback(session: Session, product: str, *, by: str, reason: str) -> Activat
         RegistryError: there is no earlier recipe.
     """
     trail = _trail(session, product)
+    if not trail:
+        hint = partgate_station.did_you_mean(product, known_products(session))
+        raise RegistryError(f"no product '{product}' was ever active{hint}")
     if len(trail) < 2:  # noqa: PLR2004 - the present one and the one before
         raise RegistryError(f"product '{product}' has no earlier recipe to go back to")
     return _activate(session, trail[-2], by=by, reason=reason, what="recipe.rollback")
@@ -172,6 +175,11 @@ def latest_recipe(session: Session, model_id: str) -> Recipe:
     if row is None:
         raise RegistryError(f"model {model_id[:12]} has no recipe; `partgate learn` adds one with the model")
     return row
+
+
+def known_products(session: Session) -> Sequence[str]:
+    """Return the names of all products that have a recipe, in order."""
+    return session.exec(select(Recipe.product).distinct().order_by(Recipe.product)).all()
 
 
 def models(session: Session, product: str | None = None) -> Sequence[Model]:

@@ -1,11 +1,13 @@
 """Parts that a model judged before it was found to answer wrongly: named in the audit trail."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sqlmodel import Session, col, select
 
 from partgate.records import audit
-from partgate.records._tables import Audit
+from partgate.records._tables import Audit, Part
+from partgate_station import Verdict
 
 WHAT = "part.suspect"
 BY = "station"
@@ -48,6 +50,17 @@ def suspects(session: Session, station_id: str | None = None) -> list[SuspectPar
     if station_id is not None:
         statement = statement.where(col(Audit.subject) == f"station:{station_id}")
     return [_read(row) for row in session.exec(statement)]
+
+
+def latest_triggers(session: Session, station_id: str, *, model_id: str, most: int) -> Sequence[int]:
+    """Return the triggers of the last parts that a model judged at a station, at most so many."""
+    statement = (
+        select(Part.trigger_id)
+        .where(Part.station_id == station_id, Part.model_id == model_id, Part.verdict != Verdict.UNDECIDED)
+        .order_by(col(Part.trigger_id).desc())
+        .limit(most)
+    )
+    return session.exec(statement).all()
 
 
 def _read(row: Audit) -> SuspectParts:

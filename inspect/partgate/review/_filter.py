@@ -5,14 +5,13 @@ from typing import Literal
 from urllib.parse import urlencode
 
 from pydantic import BaseModel, ConfigDict, Field
-from sqlalchemy import ColumnElement, and_, exists, or_, true
+from sqlalchemy import ColumnElement, and_, exists, true
 from sqlmodel import col
 
-from partgate.records import Part, Review
+from partgate.records import Part, Review, part_named
 from partgate_station import Verdict
 
 FLAGGED = (Verdict.REVIEW, Verdict.REJECT, Verdict.UNDECIDED)
-MAX_INTEGER = 2**63 - 1
 
 State = Literal["open", "done", "all"]
 
@@ -26,7 +25,7 @@ class Filter(BaseModel):
     verdict: Literal["flagged", "REVIEW", "REJECT", "UNDECIDED", "ACCEPT", "all"] = "flagged"
     product: str = Field(default="", max_length=64)
     find: str = Field(default="", max_length=100)
-    """A trigger's number or a serial number; where given, the other choices do not count."""
+    """A trigger's number, a serial number or a part's id; where given, the other choices do not count."""
 
     def query(self, **more: object) -> str:
         """Return the choice as the end of an address, `?` included; empty for the usual choice."""
@@ -56,7 +55,7 @@ class Filter(BaseModel):
 
     def _scope(self) -> ColumnElement[bool]:
         if self.find.strip():
-            return _named(self.find.strip())
+            return part_named(self.find)
         return and_(_with_verdict(self.verdict), _of_product(self.product))
 
 
@@ -82,13 +81,6 @@ class PartQuery(Filter):
 def has_review() -> ColumnElement[bool]:
     """Return the condition that somebody has reviewed the part."""
     return exists().where(col(Review.part_id) == col(Part.id))
-
-
-def _named(text: str) -> ColumnElement[bool]:
-    serial = col(Part.serial_number) == text
-    if text.isascii() and text.isdigit() and int(text) <= MAX_INTEGER:
-        return or_(serial, col(Part.trigger_id) == int(text))
-    return serial
 
 
 def _with_verdict(verdict: str) -> ColumnElement[bool]:

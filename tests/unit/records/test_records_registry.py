@@ -160,8 +160,14 @@ def test_a_recipe_needs_a_model_of_its_product(registry: Database) -> None:
 def test_nothing_is_active_before_an_activation(registry: Database) -> None:
     _recipe(registry)
     assert _active(registry) is None
-    with pytest.raises(RegistryError, match="no earlier recipe"):
+    with pytest.raises(RegistryError, match="no product 'brick' was ever active"):
         _rollback(registry)
+
+
+def test_a_product_that_is_mistyped_is_told_from_one_that_cannot_go_back(registry: Database) -> None:
+    _activate(registry, _recipe(registry))
+    with pytest.raises(RegistryError, match=r"no product 'brik' was ever active \(did you mean brick\?\)"):
+        _do(registry, lambda session: rollback(session, "brik", by="vera", reason="test"))
 
 
 def test_only_a_recipe_that_is_there_becomes_active(registry: Database) -> None:

@@ -44,6 +44,7 @@ def test_the_list_begins_with_flagged_parts_nobody_reviewed_newest_first(reviewe
         pytest.param("?find=SN-3", [3], id="serial number"),
         pytest.param("?find=1", [1], id="trigger, reviewed already"),
         pytest.param("?find=99999999999999999999999", [], id="no trigger has that number"),
+        pytest.param("?find=01a22b38-6a1e-7c44-9f0b-2b1f6c1d8a55", [], id="no part has that id"),
         pytest.param("?find='%20OR%201=1%20--", [], id="SQL"),
     ],
 )
@@ -53,6 +54,26 @@ def test_choices(query: str, numbers: list[int], reviewer: Any, line: Any) -> No
         line.part(verdict, serial_number=f"SN-{number}", product="gravel" if number == 4 else "brick")
     reviewer.decide(line.parts[0], "DEFECTIVE")
     assert _shown(reviewer.get(f"/{query}").text) == [line.parts[number - 1] for number in numbers]
+
+
+@pytest.mark.parametrize("written", ["{}", "part:{}", " part:{} ", "serial:{}"])
+def test_a_part_is_found_by_its_id(written: str, reviewer: Any, line: Any) -> None:
+    part, other = line.part(), line.part(Verdict.ACCEPT)
+    line.part(serial_number=f"serial:{other}")
+    text = reviewer.get("/", params={"find": written.format(other)}).text
+    assert _shown(text) == ([line.parts[2]] if written.startswith("serial") else [other])
+    assert part not in _shown(text)
+
+
+def test_what_nothing_is_called_is_said(reviewer: Any, line: Any) -> None:
+    line.part()
+    text = reviewer.get("/?find=part:none").text
+    assert "No part has the trigger, serial number or id <b><bdi>part:none</bdi></b>" in text
+
+
+def test_the_page_of_a_part_shows_its_id(reviewer: Any, line: Any) -> None:
+    part = line.part()
+    assert f">{part}</code>" in reviewer.get(f"/parts/{part}").text
 
 
 @pytest.mark.parametrize(
