@@ -19,6 +19,7 @@ from partgate_cameras._image_measures import (
 from partgate_cameras._image_position import moved_by, spectrum, stretched
 from partgate_station import ImageReference, PositionReference, Span
 
+WHITE = 255.0
 FEWEST_IMAGES = 5  # fewer do not say how far good images differ
 AGREE_WITHIN = 0.1  # of the shorter side: images that lie farther apart do not show the same place
 
@@ -189,7 +190,7 @@ def _allowed(reference: ImageReference, margin: float) -> dict[MeasureName, tupl
     levels = margin * max(bright.high - bright.low, LEAST_BRIGHTNESS * bright.low, LEAST_LEVELS)
     factor = max(focus.high / focus.low if focus.low else 1.0, LEAST_FOCUS) ** margin
     allowed: dict[MeasureName, tuple[float, float]] = {
-        "brightness": (bright.low - levels, bright.high + levels),
+        "brightness": (max(bright.low - levels, 0.0), min(bright.high + levels, WHITE)),
         "focus": (focus.low / factor, focus.high * factor),
     }
     if reference.position is not None:

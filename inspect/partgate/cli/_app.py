@@ -10,10 +10,11 @@ from typing import Annotated
 
 import typer
 
+from partgate.cli._once import Commands
 from partgate.cli._output import start_logging
 from partgate_station import PartgateError
 
-app = typer.Typer(
+app = Commands(
     name="partgate",
     help="Inspects every part on a production line: camera to verdict to review to a better model.",
     no_args_is_help=True,

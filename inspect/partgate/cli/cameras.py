@@ -8,6 +8,7 @@ import typer
 from partgate.cli._app import DEFAULT_HOME, HomeOption, JsonFlag, app
 from partgate.cli._cameras_text import cameras_table, features_json, features_table, surveys_json
 from partgate.cli._grab import grab_frames, grabbed_json, grabbed_text, write_png
+from partgate.cli._once import Commands
 from partgate.cli._output import err, out, print_json, print_table, progress_bar
 from partgate_station import AlreadyRunning, ConfigError, GenicamCamera, MissingInput, load_station
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from partgate_cameras import CameraFeature
     from partgate_station import Camera
 
-cameras = typer.Typer(
+cameras = Commands(
     help="GenICam cameras: list what is there, show features; and grab a picture of any camera.",
     no_args_is_help=True,
 )

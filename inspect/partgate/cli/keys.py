@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from partgate.cli._app import DEFAULT_HOME, HomeOption, JsonFlag, acting_user, app
-from partgate.cli._output import out, print_json, table
+from partgate.cli._once import Commands
+from partgate.cli._output import out, print_json, print_table, table
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
     from partgate.records import Keys, TrustedKey
 
-keys = typer.Typer(help="The signers whose bundles may judge parts here.", no_args_is_help=True)
+keys = Commands(help="The signers whose bundles may judge parts here.", no_args_is_help=True)
 app.add_typer(keys, name="keys")
 
 
@@ -34,7 +35,7 @@ def list_keys(home: HomeOption = DEFAULT_HOME, as_json: JsonFlag = False) -> Non
         print_json(rows)
     elif rows:
         cells = [["*" if r["own"] else "", r["name"], str(r["key"])[:12], r["file"]] for r in rows]
-        out.print(table("", ["own", "name", "key", "file"], cells))
+        print_table(table("", ["own", "name", "key", "file"], cells))
     else:
         out.print("No signer is trusted yet. The first `partgate learn` makes this home's own.")
 

@@ -31,12 +31,22 @@ def ledger(
     """
     import contextlib
 
-    from partgate.records import Database, Home, balance, count_orphans, count_unconfirmed, suspects
+    from partgate.records import (
+        Database,
+        Home,
+        balance,
+        count_orphans,
+        count_unconfirmed,
+        require_station,
+        suspects,
+    )
 
     with (
         contextlib.closing(Database.open(Home.open(home, create=False))) as database,
         database.read() as session,
     ):
+        if station is not None:
+            require_station(session, station)
         result = balance(session, station)
         flagged = suspects(session, station)
         orphans = count_orphans(session, station)

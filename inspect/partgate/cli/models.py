@@ -1,22 +1,24 @@
 """`partgate models`: the registry of what has been learned."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from partgate.cli._app import DEFAULT_HOME, HomeOption, JsonFlag, acting_user, app
-from partgate.cli._output import out, print_json, table
+from partgate.cli._once import Commands
+from partgate.cli._output import out, print_json, print_table, table
 from partgate_station import MissingInput
 
 if TYPE_CHECKING:
+    from rich.table import Table
     from sqlmodel import Session
 
     from partgate.records import Database, Home, Model
 
-models = typer.Typer(
+models = Commands(
     help="The models of this home: list, show, verify, activate, roll back, trace, forget.",
     no_args_is_help=True,
 )
@@ -37,15 +39,15 @@ def list_models(
 
     with _opened(home) as (_, database), database.read() as session:
         found = records.models(session, product)
+        others = [] if found else sorted({model.product for model in records.models(session)})
         in_force = {m.product: records.active(session, m.product) for m in found}
         rows = [_row(model, in_force[model.product]) for model in found]
     if as_json:
         print_json(rows)
     elif rows:
-        columns = ["active", "product", "model", "kind", "made", "by", "from"]
-        cells = [["*" if r["active"] else "", r["product"], r["model"][:12], r["kind"],
-                  r["created_at"][:19], r["created_by"], (r["parent"] or "")[:12]] for r in rows]  # fmt: skip
-        out.print(table("", columns, cells))
+        print_table(_models_table(rows))
+    elif others:
+        out.print(f"No model of '{product}'. Products with models: {', '.join(others)}", markup=False)
     else:
         out.print("No models yet. Learn a product: partgate learn PRODUCT --good DIR")
 
@@ -139,4 +141,36 @@ def _row(model: "Model", in_force: Any) -> dict[str, Any]:
         "created_at": model.created_at.isoformat(),
         "created_by": model.created_by,
         "parent": model.parent_id,
+        "good_images": model.report.get("good_images"),
+        "thresholds": model.report.get("calibration", {}).get("thresholds"),
+        "way": model.report.get("way"),
     }
+
+
+def _models_table(rows: Sequence[dict[str, Any]]) -> "Table":
+    columns = ["active", "product", "model", "kind", "way", "good", "review", "reject", "made", "by", "from"]
+    return table("", columns, [_cells(row) for row in rows])
+
+
+def _cells(row: dict[str, Any]) -> list[object]:
+    limits = row["thresholds"] or {}
+    shown = [f"{limits[name]:.4g}" if name in limits else "" for name in ("review", "reject")]
+    good = "" if row["good_images"] is None else row["good_images"]
+    return [
+        "*" if row["active"] else "", row["product"], row["model"][:12], row["kind"], _way(row["way"]), good,
+        *shown, row["created_at"][:19], row["created_by"], (row["parent"] or "")[:12],
+    ]  # fmt: skip
+
+
+def _way(way: dict[str, Any] | None) -> str:
+    """Return in a few words how a model was learned; empty for one that did not note it."""
+    if way is None:
+        return ""
+    told = [way["precision"], "+".join(way["layers"])]
+    if way["tile_px"] is not None:
+        told.append(f"tiles of {way['tile_px']} px")
+    if way["contrast"] != "global":
+        told.append(f"{way['contrast']} contrast")
+    if way["aligned"]:
+        told.append("aligned")
+    return ", ".join(told)

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from partgate.cli._app import DEFAULT_HOME, HomeOption, JsonFlag, acting_user, app
 from partgate.cli._budget import read_budget
 from partgate.cli._learn_options import Confidence, FalseReviews
+from partgate.cli._once import Commands
 from partgate.cli._output import err, print_json, print_lines
 from partgate.cli._recipe_text import (
     change_json,
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
     from partgate_engines import Calibration
     from partgate_engines.anomaly import Budget
 
-recipe = typer.Typer(
+recipe = Commands(
     help="The recipe of a product: its thresholds, who set them and why; change them.", no_args_is_help=True
 )
 app.add_typer(recipe, name="recipe")

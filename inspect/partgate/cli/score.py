@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TextIO
 import typer
 
 from partgate.cli._app import DEFAULT_HOME, HomeOption, app
-from partgate.cli._output import err, out, progress_bar, table
+from partgate.cli._output import err, out, print_table, progress_bar, table
 from partgate_station import CannotWrite, DataError, MissingInput, PartgateError, Recipe, Verdict
 
 if TYPE_CHECKING:
@@ -48,7 +48,8 @@ def score(
     --unverified only its own hashes are checked: do that with a bundle you made yourself.
 
     One JSON line per image: `file`, `score`, `verdict`, `milliseconds` (from the decoded image to
-    the verdict). With --skip-bad an image that cannot be used is UNDECIDED and says why in `error`.
+    the verdict). With --skip-bad an image that cannot be used is UNDECIDED and says why in `error`. One of
+    another size or colour than all good images had is scored, and says so in `misfit`: a station would not.
 
     Example: `partgate score tile images/new --json scores.jsonl`
     """
@@ -79,6 +80,13 @@ def score(
         _print_summary(lines, recipe)
     for sentence in bad:
         err.print(f"UNDECIDED: {sentence}", markup=False)
+    odd = [line for line in lines if "misfit" in line]
+    if odd:
+        err.print(
+            f"{len(odd)} of {len(lines)} images are of another kind than was learned from; a station calls"
+            f" them UNDECIDED. {odd[0]['file']}: {odd[0]['misfit']}",
+            markup=False,
+        )
 
 
 def _bundle_and_recipe(model: str, home: Path, *, unverified: bool) -> "tuple[Bundle, Recipe]":
@@ -126,7 +134,7 @@ def _as_png(path: Path) -> Path:
 
 
 def _score_one(still: Still, runtime: "Runtime", recipe: Recipe, maps: Path | None) -> dict[str, Any]:
-    from partgate_cameras import ImageError, read_image
+    from partgate_cameras import ImageError, measure_image, misfit, read_image
     from partgate_engines import PartNotLocated
 
     try:
@@ -144,12 +152,16 @@ def _score_one(still: Still, runtime: "Runtime", recipe: Recipe, maps: Path | No
     if maps is not None:
         _write_map(maps / still.map_path, image, runtime.judge(image, recipe.regions), recipe)
     finite = verdict is not Verdict.UNDECIDED
-    return {
+    line = {
         "file": str(still.path),
         "score": score if finite else None,
         "verdict": verdict,
         "milliseconds": round(milliseconds, 3),
     }
+    # Of whichever camera; where each has its own reference, which one took a still is not known.
+    common = next((one for one in recipe.image_references if one.camera_id is None), None)
+    why = misfit(common, measure_image(image)) if common is not None else None
+    return line if why is None else {**line, "misfit": why}
 
 
 def _undecided(still: Still, why: str) -> dict[str, Any]:
@@ -206,7 +218,7 @@ def _print_summary(lines: list[dict[str, Any]], recipe: Recipe) -> None:
     worst = sorted((line for line in lines if line["score"] is not None), key=lambda line: -line["score"])[
         :10
     ]
-    out.print(table("Highest scores", ["score", "verdict", "file"],
+    print_table(table("Highest scores", ["score", "verdict", "file"],
                     [[line["score"], line["verdict"].value, line["file"]] for line in worst]))  # fmt: skip
     out.print(
         f"{len(lines)} images: "

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from partgate.cli._app import DEFAULT_HOME, HomeOption, JsonFlag
-from partgate.cli._output import out, print_json, table
+from partgate.cli._output import out, print_json, print_table, table
 from partgate.cli.models import models
 from partgate_station import MissingInput
 
@@ -125,7 +125,7 @@ def _print(report: "ParityReport") -> None:
         for frame in report.frames
     ]
     columns = ["golden frame", "reference", "here", "score differs by", "map differs by", "verdict"]
-    out.print(table("", columns, rows))
+    print_table(table("", columns, rows))
     correlation = "none" if report.rank_correlation is None else f"{report.rank_correlation:.6f}"
     out.print(f"Rank correlation of all patches: {correlation}. Bound: {report.bound}.")
     for problem in report.problems:

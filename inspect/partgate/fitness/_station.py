@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from partgate._health_port import require_free
 from partgate.fitness import _disk, _home
 from partgate.fitness._cameras import MakeProcess, Seen, look_at_camera
 from partgate.fitness._check import Check, looked, note, ok, refused, unfit
@@ -13,7 +14,14 @@ from partgate.fitness._judging import Pace, judging
 from partgate.fitness._supply import free_bytes, rate, supply
 from partgate.records import Home
 from partgate_cameras import ProcessCamera
-from partgate_station import AlreadyRunning, ConfigError, PartgateError, StationConfig, load_station
+from partgate_station import (
+    AlreadyRunning,
+    ConfigError,
+    Health,
+    PartgateError,
+    StationConfig,
+    load_station,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +88,8 @@ def _all(
         advice = "a camera serves one program: stop the station to check all of it"
         yield unfit("station", f"runs already ({running})", advice, exit_code=AlreadyRunning.exit_code)
     yield from looked("judging cores", lambda: cores_set_aside(config))
+    if config.health is not None:
+        yield from looked("health pages", partial(_health_pages, config.health))
     yield from looked("home", lambda: _home.folder(home))
     yield from looked("disk kind", lambda: _disk.kind(_home.ground(home)))
     yield from looked("disk space", lambda: _disk.room(_home.ground(home)))
@@ -89,6 +99,11 @@ def _all(
     else:
         yield from _look_at_cameras(config, make, seen, on_look)
     yield from _look_at_judging(config, home, seen, on_look)
+
+
+def _health_pages(health: Health) -> Iterator[Check]:
+    require_free(health.host, health.port)
+    yield ok("health pages", f"{health.host}:{health.port} can be had")
 
 
 def _look_at_cameras(

@@ -4,7 +4,6 @@ Python's own: three pages without a form, a session or a file need no framework,
 is another process loads none.
 """
 
-import errno
 import socket
 import socketserver
 import sys
@@ -17,7 +16,7 @@ from typing import Any
 
 import structlog
 
-from partgate_station import Unavailable
+from partgate._health_port import address_of, port_refused
 
 READERS = 8  # at a time; one more is REFUSED by closing its connection
 READ_TIMEOUT_S = 2.0
@@ -136,29 +135,8 @@ class HealthServer:
 
 
 def _listening(host: str, port: int, pages: Pages) -> _Server:
-    try:
-        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-    except (OSError, UnicodeError) as error:
-        raise Unavailable(
-            f"[health] host = {host!r}: is no address that can be listened on ({error})"
-        ) from error
+    family, address = address_of(host, port)
     try:
         return _Server(family, address, pages)
     except OSError as error:
-        raise Unavailable(_refusal(host, port, error)) from error
-
-
-def _refusal(host: str, port: int, error: OSError) -> str:
-    match error.errno:
-        case errno.EADDRINUSE:
-            return (
-                f"[health] port {port} on {host}: another program has it; choose another, or 0 for a free one"
-            )
-        case errno.EACCES:
-            return f"[health] port {port} on {host}: needs more rights; choose one above 1023"
-        case errno.EADDRNOTAVAIL:
-            return (
-                f"[health] host {host}: is not an address of this machine; use 127.0.0.1, or 0.0.0.0 for all"
-            )
-        case _:
-            return f"[health] port {port} on {host}: cannot listen ({error.strerror})"
+        raise port_refused(host, port, error) from error

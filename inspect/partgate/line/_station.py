@@ -5,6 +5,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 
 import structlog
@@ -37,6 +38,8 @@ from partgate.records import (
     SuspectParts,
     balance,
     flag_suspects,
+    known_products,
+    latest_triggers,
 )
 from partgate_cameras import ProcessCamera, StrayFrame
 from partgate_engines import OpenVinoOptions
@@ -200,6 +203,30 @@ def _flag(database: Database, found: SuspectParts) -> None:
     database.write(lambda session: flag_suspects(session, found)).add_done_callback(tell)
 
 
+def _flag_unvouched(config: StationConfig, database: Database, model_id: str, why: str) -> None:
+    """Have the parts named that no golden frame vouches for, of a model that was right and is now wrong.
+
+    A station that was killed has said of its last parts neither that they are right nor that they are not.
+    More than `golden_every_parts` they cannot be: before those every frame was asked.
+    """
+    with database.read() as session:
+        triggers = latest_triggers(
+            session, config.station_id, model_id=model_id, most=config.golden_every_parts
+        )
+    if triggers:
+        found = SuspectParts(
+            station_id=config.station_id,
+            first_trigger_id=min(triggers),
+            last_trigger_id=max(triggers),
+            model_id=model_id,
+            runtime=None,
+            why=f"when it was loaded again: {why}",
+        )
+        log.error("the model is wrong where it was right; its last parts are suspect", why=why,
+                  first_suspect=found.first_trigger_id, last_suspect=found.last_trigger_id)  # fmt: skip
+        _flag(database, found)
+
+
 @contextlib.contextmanager
 def _recording(
     config: StationConfig, database: Database, process: StartedProcess | None
@@ -236,7 +263,14 @@ def _judging(
     def load(home: Home, active: Active, kind: RuntimeKind, camera_ids: Sequence[str]) -> Judge:
         # The threads that compute scores stay where the one that loads the model is.
         with cores.judging():
-            judge = load_judge(home, active, kind, camera_ids, OpenVinoOptions.of_station(config))
+            judge = load_judge(
+                home,
+                active,
+                kind,
+                camera_ids,
+                OpenVinoOptions.of_station(config),
+                on_contradiction=partial(_flag_unvouched, config, database, active.model_id),
+            )
         cores.verify()
         return judge
 
@@ -253,10 +287,14 @@ def _judging(
         )
     with contextlib.closing(judges):
         if judges.current() is None:
-            log.warning(
-                "no active recipe: every part is UNDECIDED, its images are kept", product=config.product
-            )
+            log.warning("no active recipe: every part is UNDECIDED, its images are kept",
+                        product=config.product, known=_known(database))  # fmt: skip
         yield judges
+
+
+def _known(database: Database) -> list[str]:
+    with database.read() as session:
+        return list(known_products(session))
 
 
 @contextlib.contextmanager

@@ -146,6 +146,13 @@ def learned_report(
         "bank_rows": len(learned.bank.rows),
         "calibration": learned.calibration.model_dump(mode="json"),
         "kind": learned.kind,
+        "way": {
+            "precision": learned.precision,
+            "layers": list(learned.layers),
+            "contrast": learned.contrast,
+            "tile_px": None if learned.tiling is None else learned.tiling.tile_px,
+            "aligned": learned.pose is not None,
+        },
     }
     if learned.training is not None:
         report["training"] = learned.training.model_dump(mode="json")

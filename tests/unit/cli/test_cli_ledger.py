@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from commands import in_process, last_json
-from partgate.records import Database, Home, ImageStore, OrphanRecorder, RecordedOrphan
+from partgate.records import Database, Home, ImageStore, OrphanRecorder, RecordedOrphan, add_station
 
 
 @pytest.fixture
@@ -25,6 +25,7 @@ def home(tmp_path: Path) -> Path:
                 )
             )
         recorder.close()
+        database.write(lambda session: add_station(session, station_id="two", name="Two")).result()
     return place.path
 
 
@@ -39,3 +40,11 @@ def test_orphan_frames_are_counted(
     assert told["balanced"]
     done = in_process("ledger", *station, home=home, capsys=capsys)
     assert f"orphan frames: {orphans}" in done.stdout.splitlines()
+
+
+def test_a_station_that_never_ran_here_is_no_empty_ledger(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    done = in_process("ledger", "--station", "onn", home=home, capsys=capsys)
+    assert done.returncode == 66
+    assert done.stderr == "partgate: no station 'onn' has run in this home (did you mean one?)\n"

@@ -1,6 +1,7 @@
 """What is said of a station before there is a model; the integration tests go on from there."""
 
 import os
+import socket
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -118,6 +119,17 @@ def test_every_problem_of_the_file_is_named(tmp_path: Path, home: Home) -> None:
 
 def test_no_file(tmp_path: Path, home: Home) -> None:
     assert exit_code(examine_station(tmp_path / "none.toml", home).checks) == 66
+
+
+def test_a_port_that_another_program_has_is_unfit(station_file: Path, home: Home) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        content = station_file.read_text(encoding="utf-8")
+        station_file.write_text(f"{content}\n[health]\nport = {port}\n", encoding="utf-8")
+        state, value = by_name(examine_station(station_file, home, cameras=False))["health pages"]
+    assert state == "unfit"
+    assert value.startswith(f"[health] port {port} on 127.0.0.1: another program has it")
+    assert by_name(examine_station(station_file, home, cameras=False))["health pages"][0] == "ok"
 
 
 def test_a_station_that_runs_keeps_its_cameras(station_file: Path, home: Home) -> None:

@@ -19,6 +19,7 @@ from partgate.line._judge import ActiveJudges, Judge, RuntimeKind
 from partgate.line._loop import Line
 from partgate.line._outputs import NoOutput
 from partgate.line._part import Outcome
+from partgate.line._station import _flag_unvouched
 from partgate.line._triggers import Continuous
 from partgate.line._watch import GoldenWatch
 from partgate.records import (
@@ -39,7 +40,7 @@ from partgate.records import (
 )
 from partgate_cameras import Frame
 from partgate_engines import AnomalyResult, DeviceFailed, FrameRefused, GoldenFrame
-from partgate_station import DataError, Recipe, Region, Thresholds, Verdict
+from partgate_station import DataError, Recipe, Region, StationConfig, Thresholds, Verdict, VirtualCamera
 
 MODEL = "a" * 64
 THRESHOLDS = Thresholds(review=10.0, reject=20.0)
@@ -261,9 +262,7 @@ def test_a_right_answer_vouches_for_nothing_that_another_frame_condemns(product:
     assert ran.verdicts == [Verdict.ACCEPT] * 8 + [Verdict.UNDECIDED] * 12
     (flagged,) = ran.suspects
     assert flagged.why.startswith("golden 2: ")
-    assert (flagged.first_trigger_id, flagged.last_trigger_id) == (5, 8), (
-        "others were right after 6 and 7"
-    )
+    assert (flagged.first_trigger_id, flagged.last_trigger_id) == (5, 8), "others were right after 6 and 7"
 
 
 @pytest.mark.parametrize("on_leaving", [False, True], ids=["in its turn", "when it leaves"])
@@ -335,6 +334,21 @@ def test_a_judge_that_leaves_is_asked_a_last_time(product: Product) -> None:
     (flagged,) = ran.suspects
     assert (flagged.first_trigger_id, flagged.last_trigger_id) == (1, first.parts)
     assert set(ran.verdicts) == {Verdict.ACCEPT}, "the one that came is trusted"
+
+
+def test_the_parts_before_a_model_is_found_wrong_when_loaded_are_named(product: Product) -> None:
+    """A station that was killed had asked every frame of all but the last `golden_every_parts`."""
+    run(product, Loader([Failing()]), 10, every_parts=100)
+    config = StationConfig(
+        station_id="one", golden_every_parts=4, cameras=(VirtualCamera(kind="virtual", camera_id="top"),)
+    )
+    _flag_unvouched(config, product.database, "b" * 64, "golden 0: the score is 9")
+    _flag_unvouched(config, product.database, MODEL, "golden 0: the score is 9")
+    product.database.write(lambda session: None).result(10)
+    with product.database.read() as session:
+        (found,) = suspects(session, "one")
+    assert (found.first_trigger_id, found.last_trigger_id) == (7, 10)
+    assert found.why == "when it was loaded again: golden 0: the score is 9"
 
 
 def test_the_rows_of_suspect_parts_are_not_changed_but_named_in_the_audit_trail(product: Product) -> None:
