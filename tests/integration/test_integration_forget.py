@@ -151,6 +151,6 @@ def test_a_part_that_was_learned_by_mistake_is_traced_and_forgotten(
 
     # The finding that made it good still stands; retraining does not go by it again.
     assert run("models", "activate", done["model"][:12]).returncode == 0
-    again = run("retrain", "brick", "--json")
-    assert again.returncode == 65
-    assert "nothing new to learn" in again.stderr
+    retrained = run("retrain", "brick", "--json")
+    assert retrained.returncode == 65
+    assert "nothing new to learn" in retrained.stderr

@@ -1,6 +1,7 @@
 """The command line, one file per command."""
 
 from partgate.cli import (
+    audit,
     cameras,
     check,
     demo,
@@ -23,6 +24,7 @@ from partgate.cli._app import app, main
 
 __all__ = [
     "app",
+    "audit",
     "cameras",
     "check",
     "demo",
