@@ -3,10 +3,13 @@
 import math
 from dataclasses import dataclass
 
+import numpy as np
+
 from partgate.review._recipe_content import Limits
 
 WIDTH = 300.0
-LABEL_WIDTH = 64.0
+REVIEW_X, REJECT_X = 110.0, 190.0  # apart by more than a label is wide, however near the thresholds are
+STEP_X = 0.1
 ROOM_ABOVE = 0.75
 
 
@@ -15,8 +18,7 @@ class Gauge:
     """Positions along a bar of `width`, from left to right; higher scores are worse.
 
     `score_x` is None where there is no finite score; `beyond` says that it lies outside the scale and
-    stands at its end. The labels keep apart from each other and
-    inside the drawing, so they may stand a little beside their threshold.
+    stands at its end.
     """
 
     width: float
@@ -24,37 +26,30 @@ class Gauge:
     reject_x: float
     score_x: float | None
     beyond: bool
-    review_label_x: float
-    reject_label_x: float
 
 
 def gauge(score: float | None, limits: Limits) -> Gauge:
     """Return the drawing of a score; all parts of a recipe are drawn on the same scale.
 
-    It begins at zero, or below the review threshold where that is not positive, and ends above both.
+    It begins at zero, or below the review threshold where that is not positive, and ends above both. Accept,
+    review and reject have a scale each, so that one sees in which of them a score lies: most thresholds are
+    so near each other that, on one scale for all, review would be narrower than the mark of the score.
     """
     finite = score if score is not None and math.isfinite(score) else None
     low = 0.0 if limits.review > 0 else 2 * limits.review - 1
     high = limits.reject + ROOM_ABOVE * ((limits.reject - low) or 1.0)
-
-    def place(value: float) -> float:
-        return round(WIDTH * (min(max(value, low), high) - low) / (high - low), 1)
-
-    review_x, reject_x = place(limits.review), place(limits.reject)
-    review_label_x, reject_label_x = _labels(review_x, reject_x)
     return Gauge(
         width=WIDTH,
-        review_x=review_x,
-        reject_x=reject_x,
-        score_x=None if finite is None else place(finite),
+        review_x=REVIEW_X,
+        reject_x=REJECT_X,
+        score_x=None if finite is None else round(_place(finite, low, limits, high), 1),
         beyond=finite is not None and not low <= finite <= high,
-        review_label_x=review_label_x,
-        reject_label_x=reject_label_x,
     )
 
 
-def _labels(review_x: float, reject_x: float) -> tuple[float, float]:
-    half = LABEL_WIDTH / 2
-    left = min(max(review_x, half), WIDTH - half - LABEL_WIDTH)
-    right = min(max(reject_x, left + LABEL_WIDTH), WIDTH - half)
-    return round(min(left, right - LABEL_WIDTH), 1), round(right, 1)
+def _place(score: float, low: float, limits: Limits, high: float) -> float:
+    if score >= limits.reject:
+        return float(np.interp(score, (limits.reject, high), (REJECT_X, WIDTH)))
+    if score >= limits.review:
+        return float(np.interp(score, (limits.review, limits.reject), (REVIEW_X, REJECT_X - STEP_X)))
+    return float(np.interp(score, (low, limits.review), (0, REVIEW_X - STEP_X)))

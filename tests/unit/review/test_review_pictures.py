@@ -350,12 +350,36 @@ def test_thresholds_are_read_leniently(content: Any, limits: Limits | None) -> N
 
 @pytest.mark.parametrize(
     "limits",
-    [LIMITS, Limits(review=-8, reject=-2), Limits(review=0, reject=0), Limits(review=1e9, reject=1e9)],
+    [
+        LIMITS,
+        Limits(review=-8, reject=-2),
+        Limits(review=0, reject=0),
+        Limits(review=1e9, reject=1e9),
+        Limits(review=25.75, reject=26.61),
+    ],
 )
-@pytest.mark.parametrize("score", [None, float("nan"), float("inf"), -1e12, 0.0, 20.0, 29.9, 30.0, 1e12])
+@pytest.mark.parametrize(
+    "score",
+    [
+        None,
+        float("nan"),
+        float("inf"),
+        -1e12,
+        0.0,
+        19.9999,
+        20.0,
+        25.7499,
+        26,
+        26.6099,
+        28.61,
+        29.9999,
+        30.0,
+        1e12,
+    ],
+)
 def test_a_score_stands_on_its_side_of_the_thresholds(score: float | None, limits: Limits) -> None:
     drawn = gauge(score, limits)
-    assert 0 <= drawn.review_x <= drawn.reject_x < WIDTH
+    assert drawn.reject_x - drawn.review_x >= 64, "what is written below them does not touch"
     if drawn.score_x is None:
         assert score is None or not np.isfinite(score)
         return
@@ -363,7 +387,6 @@ def test_a_score_stands_on_its_side_of_the_thresholds(score: float | None, limit
     assert 0 <= drawn.score_x <= WIDTH
     assert (drawn.score_x >= drawn.review_x) == (score >= limits.review)
     assert (drawn.score_x >= drawn.reject_x) == (score >= limits.reject)
-    assert drawn.reject_label_x - drawn.review_label_x >= 64
 
 
 def test_parts_of_a_recipe_share_a_scale() -> None:
