@@ -156,7 +156,13 @@ def test_parts_that_move_are_traced_added_and_forgotten(
     assert "Came in" in page
     assert f"part:{lost} was found good and is not learned" in page
     assert page.count('src="data:image/jpeg') >= 2 * (1 + 6 + 3)
-    in_process("models", "activate", made["model"][:12], home=copied_home, capsys=capsys)
+
+    # It would let through what it took for good, and is not put into force by the way.
+    activate = ("models", "activate", made["model"][:12])
+    refused = in_process(*activate, home=copied_home, capsys=capsys)
+    assert refused.returncode == 2
+    assert "found defective in review would no longer be" in refused.stderr
+    assert in_process(*activate, "--reason", "to see", home=copied_home, capsys=capsys).returncode == 0
     vouches = run("models", "trace", "plate", "--part", scratched[0])["vouchers"][0]
     assert vouches["origin"] == f"part:{wrong}", "its scratch alone is like this one"
 

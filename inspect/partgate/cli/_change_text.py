@@ -8,6 +8,8 @@ from typing import Any
 from partgate.cli._output import out
 
 _NAMES = ("review", "reject")
+_RISES = 2  # times the threshold before: another bank moves scores by a few per cent
+_NAMED = 8
 
 
 def thresholds_line(report: dict[str, Any]) -> str:
@@ -41,6 +43,12 @@ def hand_set_text(report: dict[str, Any]) -> Iterator[str]:
         yield f"  {name} {place['was']:.6g}: {_stood(place)}; {place['now']:.9g} stands there now"
 
 
+def activate_command(model_id: str, report: dict[str, Any]) -> str:
+    """Return the command that puts a model into force; one that is doubted needs a reason."""
+    reason = " --reason TEXT" if any(disarms(report)) else ""
+    return f"partgate models activate {model_id[:12]}{reason}"
+
+
 def again_command(product: str, report: dict[str, Any]) -> str | None:
     """Return the command that sets them so again once the model is in force; None if none is needed."""
     held = report["hand_set"]
@@ -57,8 +65,42 @@ def warnings_of(report: dict[str, Any]) -> Iterator[str]:
     yield from report["calibration"]["warnings"]
 
 
+def disarms(report: dict[str, Any]) -> Iterator[str]:
+    """Yield how a candidate would let through what the active model does not: a person has to want that."""
+    defective = report.get("reviewed", {}).get("defective")
+    if defective is not None and (missed := defective["flagged_before"] - defective["flagged_after"]) > 0:
+        yield f"{missed} of {defective['frames']} images found defective in review would no longer be flagged"
+    if (thresholds := report.get("thresholds")) is not None:
+        before, after = (thresholds[when]["review"] for when in ("before", "after"))
+        if 0 < _RISES * before < after:
+            yield (
+                f"the review threshold rises from {before:.4g} to {after:.4g}: parts that were found good in"
+                " review differ that much from the good ones known before. Were they good? Look at them again"
+            )
+
+
+def odd_text(report: dict[str, Any]) -> Iterator[str]:
+    """Yield which parts that QA found good are unlike the other good ones; nothing if none is."""
+    odd = report.get("odd", ())
+    if not odd:
+        return
+    named = ", ".join(
+        f"trigger {one['trigger']} of {one['station']} ({one['score']:.4g}, {one['image']})"
+        for one in odd[:_NAMED]
+    )
+    more = f" and {len(odd) - _NAMED} more" if len(odd) > _NAMED else ""
+    images = "1 image" if len(odd) == 1 else f"{len(odd)} images"
+    yield (
+        f"{images} found good in review, of {len(report['added'])}, would score above {odd[0]['limit']:.4g},"
+        f" farther than the other good parts reach: {named}{more}. Look at them again: a defect among them"
+        " would be learned as good. If one is defective, say so in `partgate review`, and retrain"
+    )
+
+
 def change_warnings(report: dict[str, Any]) -> Iterator[str]:
-    """Yield which images could not be learned, and which were taken out in vain."""
+    """Yield what a candidate would let through, what came in vain or is odd, and what went in vain."""
+    yield from disarms(report)
+    yield from odd_text(report)
     for one in report.get("not_located", ()):
         yield f"{one['image']} was found good and is not learned: {one['why']}"
     passing = [one["image"] for one in report.get("forgotten", ()) if one["verdict"] == "ACCEPT"]
@@ -91,7 +133,7 @@ def print_became_of_thresholds(report: dict[str, Any]) -> None:
 
 def print_next(product: str, model_id: str, report: dict[str, Any], page: Path | None) -> None:
     """Print what a person may do with a candidate."""
-    out.print(f"Put it into force with: partgate models activate {model_id[:12]}")
+    out.print(f"Put it into force with: {activate_command(model_id, report)}", markup=False)
     if (again := again_command(product, report)) is not None:
         out.print(f"Then, to set the thresholds so again: {again}", markup=False)
     if page is not None:

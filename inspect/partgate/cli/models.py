@@ -72,8 +72,12 @@ def show(model: ModelArgument, home: HomeOption = DEFAULT_HOME) -> None:
 
 @models.command()
 def activate(model: ModelArgument, reason: ReasonOption = "", home: HomeOption = DEFAULT_HOME) -> None:
-    """Put a model into force for its product; a running station takes it up between two parts."""
+    """Put a model into force for its product; a running station takes it up between two parts.
+
+    One that would let through what the active one does not, as its retraining has found, needs a --reason.
+    """
     from partgate import records
+    from partgate.cli._change_text import activate_command, disarms
     from partgate.records import Keys
     from partgate_engines import Bundle
 
@@ -81,11 +85,19 @@ def activate(model: ModelArgument, reason: ReasonOption = "", home: HomeOption =
         with database.read() as session:
             found = find_model(session, model)
             recipe = records.latest_recipe(session, found.id)
+        doubts = list(disarms(found.report))
+        if doubts and not reason.strip():
+            raise typer.BadParameter(
+                f"model {found.id[:12]} needs a --reason to be put into force: {'; '.join(doubts)}."
+                f" If it is to be so: {activate_command(found.id, found.report)}"
+            )
         # A model that is damaged, or that nobody trusted made, is refused before it is in force.
         Bundle.open(opened.bundles_path / found.id, trusted=Keys(opened).trusted())
         database.write(
             lambda session: records.activate(session, recipe_id=recipe.key, by=acting_user(), reason=reason)
         ).result()
+    for doubt in doubts:
+        out.print(f"Warning: {doubt}", markup=False)
     out.print(f"Model {found.id[:12]} is in force for '{found.product}' (recipe version {recipe.version}).")
 
 

@@ -14,7 +14,7 @@ from partgate.cli._change_text import (
     print_next,
     warnings_of,
 )
-from partgate.cli._output import out, print_json, progress_bar, table
+from partgate.cli._output import out, print_json, print_table, progress_bar, table
 
 
 @app.command()
@@ -50,7 +50,9 @@ def retrain(
 
 
 def _print(product: str, model_id: str, report: dict[str, Any], page: Path | None) -> None:
-    reviewed, added = report["reviewed"], len(report["added_parts"])
+    for warning in warnings_of(report):
+        out.print(f"Warning: {warning}", markup=False)
+    added = len(report["added_parts"])
     where = f"joined the memory bank ({report['bank_rows']} rows)"
     if report["kind"] != "patchcore":
         where = f"learned with the other images ({report['kind']}, anew)"
@@ -58,9 +60,5 @@ def _print(product: str, model_id: str, report: dict[str, Any], page: Path | Non
         f"Candidate {model_id[:12]} for '{product}': {added} overturned part{'s' * (added != 1)} {where}."
     )
     print_became_of_thresholds(report)
-    out.print(table("", ["images", "count", "flagged before", "flagged after"], [*counts_of(report)]))
-    if missed := reviewed["defective"]["flagged_before"] - reviewed["defective"]["flagged_after"]:
-        out.print(f"[bold red]Warning: {missed} confirmed defective would no longer be flagged.[/]")
-    for warning in warnings_of(report):
-        out.print(f"Warning: {warning}", markup=False)
+    print_table(table("", ["images", "count", "flagged before", "flagged after"], [*counts_of(report)]))
     print_next(product, model_id, report, page)

@@ -17,6 +17,7 @@ from partgate.retraining._reviewed import (
     overturned,
     reviewed_frames,
     reviewed_report,
+    unlike_others,
 )
 from partgate.retraining._scores import for_json
 from partgate.retraining._seen import held_out
@@ -79,6 +80,7 @@ def retrain_product(
     report = {
         "added_parts": sorted({str(frame.part_id) for frame in given.fresh}),
         "added": _added(given.fresh, learned),
+        "odd": unlike_others(given.fresh, held_out(learned), now.recipe.thresholds.reject),
         "image_health_left_out": given.left_out,
         "not_located": [{"image": image, "why": why} for image, why in given.not_located],
         "good_set": _good_set(parent, now.recipe, learned, recipe, added=len(given.fresh)),

@@ -9,7 +9,7 @@ from partgate.review._recipe_content import Limits
 
 WIDTH = 300.0
 REVIEW_X, REJECT_X = 110.0, 190.0  # apart by more than a label is wide, however near the thresholds are
-STEP_X = 0.1
+MARK_X = 5.0  # half as wide as the mark: it lies in its zone as a whole, on neither threshold
 ROOM_ABOVE = 0.75
 
 
@@ -49,7 +49,7 @@ def gauge(score: float | None, limits: Limits) -> Gauge:
 
 def _place(score: float, low: float, limits: Limits, high: float) -> float:
     if score >= limits.reject:
-        return float(np.interp(score, (limits.reject, high), (REJECT_X, WIDTH)))
+        return float(np.interp(score, (limits.reject, high), (REJECT_X + MARK_X, WIDTH - MARK_X)))
     if score >= limits.review:
-        return float(np.interp(score, (limits.review, limits.reject), (REVIEW_X, REJECT_X - STEP_X)))
-    return float(np.interp(score, (low, limits.review), (0, REVIEW_X - STEP_X)))
+        return float(np.interp(score, (limits.review, limits.reject), (REVIEW_X + MARK_X, REJECT_X - MARK_X)))
+    return float(np.interp(score, (low, limits.review), (MARK_X, REVIEW_X - MARK_X)))

@@ -4,8 +4,10 @@ import shlex
 from typing import Any
 
 from partgate.cli._change_text import (
+    activate_command,
     again_command,
     change_warnings,
+    disarms,
     hand_set_text,
     thresholds_line,
     warnings_of,
@@ -75,3 +77,44 @@ def test_what_could_not_come_and_what_went_in_vain_is_warned_of() -> None:
     assert lost == "part:7 was found good and is not learned: likeness 0.09"
     assert vain.startswith("a.png would still be accepted")
     assert list(warnings_of(told)) == [lost, vain, "few parts"]
+
+
+def reviewed(*, before: int, after: int) -> dict[str, Any]:
+    return {"reviewed": {"defective": {"frames": 5, "flagged_before": before, "flagged_after": after}}}
+
+
+def test_a_candidate_that_lets_defects_through_says_so_first() -> None:
+    told = list(warnings_of(report() | reviewed(before=5, after=3)))
+    assert told == ["2 of 5 images found defective in review would no longer be flagged", "few parts"]
+    assert list(disarms(report() | reviewed(before=3, after=3))) == []
+    assert list(disarms(report() | reviewed(before=3, after=5))) == []
+
+
+def test_a_threshold_that_rises_several_times_over_is_doubted() -> None:
+    limits = {"before": {"review": 25.75, "reject": 26.6}, "after": {"review": 75.27, "reject": 136.5}}
+    doubted = report() | {"thresholds": limits}
+    (told,) = disarms(doubted)
+    assert activate_command("3f2a9c" * 10, doubted).endswith(" 3f2a9c3f2a9c --reason TEXT")
+    assert activate_command("3f2a9c" * 10, report()).endswith(" 3f2a9c3f2a9c")
+    assert told.startswith("the review threshold rises from 25.75 to 75.27: ")
+    assert (
+        list(disarms(report() | {"thresholds": limits | {"after": {"review": 51.0, "reject": 60.0}}})) == []
+    )
+    assert list(disarms({"calibration": {}})) == [], "a model that was learned changes nothing"
+
+
+def odd(number: int) -> dict[str, Any]:
+    return {"image": f"part:{number}", "station": "one", "trigger": number, "score": 50.0, "limit": 27.04}
+
+
+def test_parts_unlike_the_others_are_named_after_what_disarms() -> None:
+    one = report() | reviewed(before=5, after=3) | {"odd": [odd(7)], "added": [{}, {}]}
+    disarming, told, _ = warnings_of(one)
+    assert disarming.startswith("2 of 5 images found defective")
+    assert told.startswith("1 image found good in review, of 2, would score above 27.04, farther")
+    assert "reach: trigger 7 of one (50, part:7). Look at them again" in told
+    many = report() | {"odd": [odd(number) for number in range(20)], "added": [{}] * 20}
+    (told,) = change_warnings(many)
+    assert "trigger 7 of one" in told
+    assert "trigger 8 of one" not in told
+    assert "and 12 more" in told

@@ -12,7 +12,7 @@ from PIL import Image
 from sqlmodel import select
 
 from partgate.records import Frame, ImageState, SignalState
-from partgate.review._gauge import WIDTH, gauge
+from partgate.review._gauge import MARK_X, WIDTH, gauge
 from partgate.review._overlay import LONGEST_PX, Placement, overlay
 from partgate.review._pictures import Pictures
 from partgate.review._recipe_content import Box, Limits, inspected_box, limits_in, named_regions
@@ -387,6 +387,8 @@ def test_a_score_stands_on_its_side_of_the_thresholds(score: float | None, limit
     assert 0 <= drawn.score_x <= WIDTH
     assert (drawn.score_x >= drawn.review_x) == (score >= limits.review)
     assert (drawn.score_x >= drawn.reject_x) == (score >= limits.reject)
+    # The mark is seen as a whole, and stands on no threshold.
+    assert all(abs(drawn.score_x - x) >= MARK_X for x in (0, drawn.review_x, drawn.reject_x, WIDTH))
 
 
 def test_parts_of_a_recipe_share_a_scale() -> None:
