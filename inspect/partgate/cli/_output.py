@@ -9,6 +9,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from rich.text import Text
 
 from partgate.cli import _log
 
@@ -32,13 +33,13 @@ def print_json(value: Any) -> None:
 
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> Table:
-    """Return a table for people; numbers are aligned to the right."""
+    """Return a table for people; numbers are aligned to the right, and nothing in it is markup."""
     made = Table(title=title or None, title_justify="left", box=None, pad_edge=False, header_style="bold")
     for number, column in enumerate(columns):
         numeric = bool(rows) and all(isinstance(row[number], int | float) for row in rows)
         made.add_column(column, justify="right" if numeric else "left")
     for row in rows:
-        made.add_row(*(f"{cell:.4g}" if isinstance(cell, float) else str(cell) for cell in row))
+        made.add_row(*(Text(f"{cell:.4g}" if isinstance(cell, float) else str(cell)) for cell in row))
     return made
 
 

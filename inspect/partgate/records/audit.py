@@ -12,12 +12,15 @@ from sqlalchemy import ColumnElement, func, or_
 from sqlmodel import Session, col, select
 
 from partgate.records._canonical import canonical, sha256
+from partgate.records._errors import StoreDamaged
 from partgate.records._tables import Audit, utc_now
 
 __all__ = ["Chain", "append", "check", "entries", "verify"]
 
 BEGINNING = "0" * 64
 PAGE_ROWS = 1000
+# A time that is none, or text that is no JSON: nothing here wrote it.
+UNREADABLE = (TypeError, ValueError)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,9 +90,17 @@ def entries(
         what: only this act, as `recipe.activate`, or all acts on a thing, as `recipe`; empty for all.
         subject: only of this, as `recipe:7`, or of all of its kind, as `recipe`; empty for all.
         limit: how many at most; None for all.
+
+    Raises:
+        StoreDamaged: one of them cannot be read.
     """
     query = select(Audit).where(*_called(Audit.what, what, "."), *_called(Audit.subject, subject, ":"))
-    return session.exec(query.order_by(col(Audit.seq).desc()).limit(limit)).all()
+    try:
+        return session.exec(query.order_by(col(Audit.seq).desc()).limit(limit)).all()
+    except UNREADABLE as error:
+        raise StoreDamaged(
+            "the audit trail has an entry that cannot be read; `partgate audit --verify` names it"
+        ) from error
 
 
 def check(session: Session, progress: Callable[[int, int], None] = lambda done, total: None) -> Chain:
@@ -137,7 +148,7 @@ def _page(session: Session, after: int, rows: int) -> Sequence[Audit | None]:
     query = select(Audit).where(col(Audit.seq) > after).order_by(col(Audit.seq)).limit(rows)
     try:
         return session.exec(query).all()
-    except (TypeError, ValueError):  # a time that is none, or text that is no JSON: nothing here wrote it
+    except UNREADABLE:
         return [None] if rows == 1 else _page(session, after, rows // 2)
 
 

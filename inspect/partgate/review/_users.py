@@ -16,6 +16,8 @@ class Change(StrEnum):
     NOT_ONESELF = "NOT_ONESELF"
     """Whoever disables people stays: so there is always somebody who can log in."""
     NO_SUCH_USER = "NO_SUCH_USER"
+    DISABLED = "DISABLED"
+    """A new password alone does not let in who was disabled: that is asked for by itself."""
 
 
 def any_user(session: Session) -> bool:
@@ -63,6 +65,47 @@ def disable_user(session: Session, *, user_id: int, by_id: int, by: str) -> Chan
         audit.append(
             session, who=by, what="user.disable", subject=f"user:{user_id}", before={"name": user.name}
         )
+    return Change.DONE
+
+
+def resettable(session: Session, *, name: str, enable: bool) -> Change:
+    """Return what a new password for a person would come to; nothing is changed."""
+    user = session.exec(select(User).where(User.name == name)).first()
+    if user is None:
+        return Change.NO_SUCH_USER
+    return Change.DISABLED if user.disabled_at is not None and not enable else Change.DONE
+
+
+def set_password(
+    session: Session, *, name: str, password_hash: str, enable: bool, by: str, why: str
+) -> Change:
+    """Give a person a new password and end all their logins.
+
+    Args:
+        session: one that `Database.write` gave.
+        name: as `checked_name` returned it.
+        password_hash: of the new one.
+        enable: whether a person who was disabled may log in again.
+        by: who, for the trail.
+        why: the reason given.
+    """
+    change = resettable(session, name=name, enable=enable)
+    if change is not Change.DONE:
+        return change
+    user = session.exec(select(User).where(User.name == name)).one()
+    before = {"name": name, "disabled": user.disabled_at is not None}
+    user.password_hash, user.disabled_at = password_hash, None
+    session.add(user)
+    session.exec(delete(LoginSession).where(col(LoginSession.user_id) == user.id))
+    audit.append(
+        session,
+        who=by,
+        what="user.reset",
+        subject=f"user:{user.id}",
+        before=before,
+        after=before | {"disabled": False},
+        why=why,
+    )
     return Change.DONE
 
 

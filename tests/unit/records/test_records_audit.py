@@ -45,6 +45,17 @@ def test_a_whole_chain_is_whole(home: Home) -> None:
     assert _verified(home) is None
 
 
+def test_a_long_chain_is_followed_page_by_page(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(audit, "PAGE_ROWS", 4)
+    _fill(database)
+    seen: list[tuple[int, int]] = []
+    with database.read() as session:
+        chain = audit.check(session, lambda done, total: seen.append((done, total)))
+        last = session.get_one(Audit, ROWS).sha256
+    assert seen == [(4, ROWS), (ROWS, ROWS)]
+    assert chain == audit.Chain(entries=ROWS, last_sha256=last)
+
+
 def test_several_rows_of_one_act_are_chained(home: Home, database: Database) -> None:
     def act(session: Any) -> list[int | None]:
         return [audit.append(session, who="a", what="b.c", subject="d").seq for _ in range(3)]
@@ -62,6 +73,8 @@ def test_several_rows_of_one_act_are_chained(home: Home, database: Database) -> 
         pytest.param("""UPDATE audit SET after = '{"recipe_id": 9}' WHERE seq = 1""", 1, id="after"),
         pytest.param("""UPDATE audit SET before = '{}' WHERE seq = 1""", 1, id="before"),
         pytest.param("UPDATE audit SET why = '' WHERE seq = 6", 6, id="why-of-the-last"),
+        pytest.param("UPDATE audit SET at = 'noon' WHERE seq = 5", 5, id="a-time-that-is-none"),
+        pytest.param("UPDATE audit SET before = '{' WHERE seq = 6", 6, id="text-that-is-no-json"),
         pytest.param("DELETE FROM audit WHERE seq = 4", 4, id="one-taken-out"),
         pytest.param("DELETE FROM audit WHERE seq = 1", 1, id="the-first-taken-out"),
         pytest.param(

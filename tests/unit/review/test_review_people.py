@@ -1,8 +1,10 @@
+import io
 from typing import Any
 
 import pytest
 from sqlmodel import col, select
 
+from commands import in_process
 from partgate.records import Audit, User
 
 WORDS = "other words of mine"
@@ -84,3 +86,14 @@ def test_nobody_disables_themselves(reviewer: Any, line: Any) -> None:
 )
 def test_people_who_are_not_there(user_id: str, status: int, reviewer: Any) -> None:
     assert reviewer.post(f"/people/{user_id}/disable", {}, form="/people").status_code == status
+
+
+def test_a_new_password_from_the_command_line_counts_on_a_site_that_runs(
+    reviewer: Any, line: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert reviewer.get("/").status_code == 200
+    monkeypatch.setattr("sys.stdin", io.StringIO(f"{WORDS}\n"))
+    assert in_process("people", "reset", "Mara", home=line.home.path, capsys=capsys).returncode == 0
+    assert reviewer.get("/").headers["location"].startswith("/login")
+    assert reviewer.log_in("Mara").status_code == 401
+    assert reviewer.log_in("Mara", WORDS).status_code == 303
