@@ -1,7 +1,8 @@
 """Small parts, one graph for all tests, and a product learned on it."""
 
 import shutil
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import cv2
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from partgate_engines import Bundle, Signer, TrustedSigners
+from partgate_engines import Bundle, Signer, TrustedSigners, _cuda_thread
 from partgate_engines.anomaly import GoodImage, Learned, LearnSettings, learn
 
 Pixels = NDArray[np.uint8]
@@ -94,3 +95,13 @@ def bundle(saved: Path, trusted: TrustedSigners, tmp_path: Path) -> Bundle:
     """A bundle of its own for every test, so that it may be damaged."""
     copy = shutil.copytree(saved, tmp_path / "bundles" / saved.name)
     return Bundle.open(copy, trusted=trusted)
+
+
+@pytest.fixture
+def parked(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Let threads that park go when the test is over: what they hold is no device."""
+    over = threading.Event()
+    monkeypatch.setattr(_cuda_thread, "_NEVER", over)
+    monkeypatch.setattr(_cuda_thread, "_LEFT", [])
+    yield
+    over.set()
