@@ -7,8 +7,8 @@ By OpenVINO in three ways, as the project's performance reference asks for the f
     best     the same model as quick as it can be had: no post-processing, everything fixed, told to hurry,
              the frame shrunk before
     one      that, and the score of one neighbour: the largest patch distance, which is what ours can be
-             compared with. Another model, of which a third of the work is left out: with nine, it looks for
-             the nearest row of every patch in all distances, though one patch's is asked for
+             compared with. Another model, which takes a quarter to a third less: with nine, it looks for the
+             nearest row of every patch in all distances, though one patch's is asked for
 
 In torch with one neighbour.
 """

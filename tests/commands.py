@@ -6,16 +6,17 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlmodel import col, select
+from sqlmodel import Session, col, select
 
 from partgate.cli import main
-from partgate.records import Database, Home, Part, balance
+from partgate.records import Database, Finding, Home, Part, Review, User, balance
+from partgate_station import Verdict
 
 ROOT = Path(__file__).parents[1]
 STATIONS = ROOT / "station_config" / "stations"
@@ -64,6 +65,25 @@ def last_json(done: Done) -> dict[str, Any]:
 def opened(home: Path) -> Iterator[Database]:
     with contextlib.closing(Database.open(Home.open(home, create=False))) as database:
         yield database
+
+
+def review_rejected(home: Path, findings: Sequence[Finding]) -> list[Part]:
+    """Record what QA found the first rejected parts to be, as the review site does; return them."""
+    with opened(home) as database:
+        with database.read() as session:
+            rejected = select(Part).where(Part.verdict == Verdict.REJECT).order_by(col(Part.trigger_id))
+            parts = list(session.exec(rejected.limit(len(findings))))
+            session.expunge_all()
+
+        def decide(session: Session) -> None:
+            user = User(name="qa", password_hash="unused")
+            session.add(user)
+            session.flush()
+            for part, finding in zip(parts, findings, strict=True):
+                session.add(Review(part_id=part.id, finding=finding, reviewer_id=user.id or 0))
+
+        database.write(decide).result()
+    return parts
 
 
 @contextlib.contextmanager

@@ -110,9 +110,9 @@ def _span(values: Sequence[float]) -> Span:
 
 def _common_place(measures: Sequence[ImageMeasures]) -> PositionReference | None:
     """Return the sketch that the images share; each is held against that of the others, not its own."""
-    first, sizes = measures[0], {(one.width_px, one.height_px) for one in measures}
+    first = measures[0]
     sketches = [one.sketch for one in measures if one.sketch is not None]
-    if len(sizes) > 1 or len(sketches) < len(measures):
+    if _common_size(measures) is None or len(sketches) < len(measures):
         return None
     total = np.zeros((SKETCH_PX, SKETCH_PX))
     for sketch in sketches:  # one evened at a time: those of 10,000 images together take 330 MB

@@ -6,31 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlmodel import Session, col, select
+from sqlmodel import select
 
-from commands import Done, in_process, last_json, opened
-from partgate.records import Audit, Finding, Part, Review, User, latest_recipe, verify_audit
-from partgate_station import Verdict
+from commands import Done, in_process, last_json, opened, review_rejected
+from partgate.records import Audit, Finding, latest_recipe, verify_audit
 
 pytestmark = pytest.mark.timeout(300)
-
-
-def reviewed(home: Path, findings: list[Finding]) -> list[str]:
-    """Record what QA found the first rejected parts to be."""
-    with opened(home) as database:
-        with database.read() as session:
-            statement = select(Part.id).where(Part.verdict == Verdict.REJECT).order_by(col(Part.trigger_id))
-            parts = list(session.exec(statement.limit(len(findings))).all())
-
-        def decide(session: Session) -> None:
-            user = User(name="qa", password_hash="unused")
-            session.add(user)
-            session.flush()
-            for part, finding in zip(parts, findings, strict=True):
-                session.add(Review(part_id=part, finding=finding, reviewer_id=user.id or 0))
-
-        database.write(decide).result()
-    return [str(part) for part in parts]
 
 
 def manifest_of(run: Any, model: str) -> dict[str, Any]:
@@ -44,7 +25,8 @@ def test_numbers_do_not_carry_over_and_a_budget_does(
     def run(*arguments: str | Path) -> Done:
         return in_process(*arguments, home=copied_home, capsys=capsys)
 
-    part, *_ = reviewed(copied_home, [Finding.GOOD, Finding.DEFECTIVE, Finding.DEFECTIVE])
+    joined, *_ = review_rejected(copied_home, [Finding.GOOD, Finding.DEFECTIVE, Finding.DEFECTIVE])
+    part = str(joined.id)
     learned = last_json(run("recipe", "show", "brick", "--json"))
     scores = sorted(last_json(run("models", "show", learned["model"]))["manifest"]["calibration"]["scores"])
     review = scores[-3] - 1e-3  # some of the good parts held out lie above it

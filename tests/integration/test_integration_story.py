@@ -5,7 +5,7 @@ import shutil
 import signal
 from pathlib import Path
 
-from sqlmodel import Session, col, select
+from sqlmodel import col, select
 
 from commands import (
     DEMO_PARTS,
@@ -14,6 +14,7 @@ from commands import (
     model_of_last_part,
     opened,
     partgate,
+    review_rejected,
     station,
     wait_for,
     wait_for_parts,
@@ -24,8 +25,6 @@ from partgate.records import (
     Home,
     ImageStore,
     Part,
-    Review,
-    User,
     balance,
     utc_now,
     verify_audit,
@@ -77,32 +76,13 @@ def test_every_part_has_its_image_and_every_flagged_one_its_map(demo_home: Path)
             assert frame.map_sha256 is None or store.get_map(frame.map_sha256).ndim == 2
 
 
-def overturn(home: Path, how_many: int) -> list[Part]:
-    """Record that QA found flagged parts good, as the review site does."""
-    with opened(home) as database:
-        with database.read() as session:
-            statement = select(Part).where(Part.verdict == Verdict.REJECT).order_by(col(Part.trigger_id))
-            parts = list(session.exec(statement.limit(how_many)).all())
-            session.expunge_all()
-
-        def decide(session: Session) -> None:
-            user = User(name="qa", password_hash="unused")
-            session.add(user)
-            session.flush()
-            for part in parts:
-                session.add(Review(part_id=part.id, finding=Finding.GOOD, reviewer_id=user.id or 0))
-
-        database.write(decide).result()
-    return parts
-
-
 def test_retraining_learns_what_qa_overturned_and_rollback_goes_back(copied_home: Path) -> None:
     nothing = partgate("retrain", "brick", home=copied_home)
     assert nothing.returncode == 65
     assert "nothing new to learn for 'brick'" in nothing.stderr
 
     first = json.loads(partgate("models", "list", "--json", home=copied_home).stdout)[0]["model"]
-    overturned = overturn(copied_home, 2)
+    overturned = review_rejected(copied_home, [Finding.GOOD] * 2)
     report = last_json(partgate("retrain", "brick", "--json", home=copied_home))
     candidate = report["model"]
     assert report["added_parts"] == sorted(str(part.id) for part in overturned)
@@ -130,7 +110,7 @@ def test_retraining_learns_what_qa_overturned_and_rollback_goes_back(copied_home
 
 
 def test_a_running_station_takes_up_a_new_model_between_two_parts(copied_home: Path) -> None:
-    overturn(copied_home, 1)
+    review_rejected(copied_home, [Finding.GOOD])
     candidate = last_json(partgate("retrain", "brick", "--json", home=copied_home))["model"]
     with station(copied_home, STATIONS / "virtual.toml") as process:
         wait_for_parts(copied_home, DEMO_PARTS + 3)

@@ -5,33 +5,11 @@ from html import unescape
 from pathlib import Path
 
 import pytest
-from sqlmodel import Session, col, select
 
-from commands import Done, in_process, opened
-from partgate.records import Finding, Part, Review, User, active
-from partgate_station import Verdict
+from commands import Done, in_process, opened, review_rejected
+from partgate.records import Finding, active
 
 pytestmark = pytest.mark.timeout(300)
-
-
-def decided(home: Path, *, good: int, defective: int) -> list[Part]:
-    """Record that QA found rejected parts good, the first ones, and others defective; they all are."""
-    with opened(home) as database:
-        with database.read() as session:
-            rejected = select(Part).where(Part.verdict == Verdict.REJECT).order_by(col(Part.trigger_id))
-            parts = list(session.exec(rejected.limit(good + defective)))
-            session.expunge_all()
-        findings = [Finding.GOOD] * good + [Finding.DEFECTIVE] * defective
-
-        def decide(session: Session) -> None:
-            user = User(name="qa", password_hash="unused")
-            session.add(user)
-            session.flush()
-            for part, finding in zip(parts, findings, strict=True):
-                session.add(Review(part_id=part.id, finding=finding, reviewer_id=user.id or 0))
-
-        database.write(decide).result()
-    return parts
 
 
 def test_a_wrong_session_of_reviews_is_told_of_before_it_counts(
@@ -40,7 +18,7 @@ def test_a_wrong_session_of_reviews_is_told_of_before_it_counts(
     def run(*arguments: str | Path) -> Done:
         return in_process(*arguments, home=copied_home, capsys=capsys)
 
-    parts = decided(copied_home, good=7, defective=3)
+    parts = review_rejected(copied_home, [Finding.GOOD] * 7 + [Finding.DEFECTIVE] * 3)
     told = run("retrain", "brick").stdout
     lost, rises, odd, *_ = told.splitlines()
     assert lost == "Warning: 3 of 3 images found defective in review would no longer be flagged"

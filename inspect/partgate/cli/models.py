@@ -39,7 +39,7 @@ def list_models(
 
     with _opened(home) as (_, database), database.read() as session:
         found = records.models(session, product)
-        others = [] if found else sorted({model.product for model in records.models(session)})
+        others = [] if found else records.known_products(session)
         in_force = {m.product: records.active(session, m.product) for m in found}
         rows = [_row(model, in_force[model.product]) for model in found]
     if as_json:

@@ -34,8 +34,9 @@ class GoldenWatch:
     """Asks the judge in force each of its golden frames every so many parts, between two of them.
 
     Each in its own turn, evenly spread: frames find different faults, so a right answer vouches for nothing
-    that another frame would have condemned, and no part waits for more than one of them. Belongs to the
-    line's thread. Asking a frame takes as long as two judgements.
+    that another frame would have condemned. A part waits for more than one of them only where a judge leaves,
+    or is asked more often than it has frames. Belongs to the line's thread. Asking a frame takes as long as
+    two judgements.
 
     Args:
         station_id: named where parts are flagged.
