@@ -30,6 +30,7 @@ from partgate_cameras._image_reference import (
     MeasureName,
     Reading,
     ReferenceCheck,
+    fits_none,
     learn_reference,
     misfit,
 )
@@ -71,6 +72,7 @@ __all__ = [
     "decode_image",
     "draw_part",
     "find_producers",
+    "fits_none",
     "learn_reference",
     "list_images",
     "make_camera",

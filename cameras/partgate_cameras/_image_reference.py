@@ -95,6 +95,15 @@ def misfit(reference: ImageReference | None, measures: ImageMeasures) -> str | N
     return None
 
 
+def fits_none(references: Sequence[ImageReference], measures: ImageMeasures) -> str | None:
+    """Return why a frame is of none of the kinds that the product was learned from; None if it may be of one.
+
+    For a picture of which it is not known which camera took it.
+    """
+    found = [misfit(reference, measures) for reference in references]
+    return None if None in found else next(iter(found), None)
+
+
 def _size(size_px: tuple[int, int]) -> str:
     return f"{size_px[0]}×{size_px[1]}"
 

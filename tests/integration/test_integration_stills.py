@@ -85,6 +85,43 @@ def test_a_known_product_stays_active_until_it_is_replaced(gravel_home: Path, tm
     assert again["recipe_version"] > 1
 
 
+def test_more_good_images_of_a_folder_join_a_learned_product(gravel_home: Path, tmp_path: Path) -> None:
+    home = Path(shutil.copytree(gravel_home, tmp_path / "home"))
+    first = json.loads(partgate("models", "list", "gravel", "--json", home=home).stdout)
+    active = next(model["model"] for model in first if model["active"])
+    lot = write_good(tmp_path / "lot", 12)  # the very images it was learned from
+    nothing = partgate("retrain", "gravel", "--good", lot, home=home)
+    assert nothing.returncode == 65
+    assert "of the images given 12 are known already or given twice" in nothing.stderr
+    for number in range(20, 24):
+        Image.fromarray(draw_part(LINE, number).image).save(lot / f"good_{number - 20}.png")
+    (lot / "good_11.png").write_bytes(b"no picture")
+    refused = partgate("retrain", "gravel", "--good", lot, home=home)
+    assert refused.returncode == 65
+    assert "good_11.png" in refused.stderr
+    report = last_json(partgate("retrain", "gravel", "--good", lot, "--skip-bad", "--json", home=home))
+    assert report["given"] == {"learned": 4, "known": 7, "forgotten": [], "left_out": []}
+    assert (report["added_parts"], report["good_images"]) == ([], 16)
+    assert Path(report["page"]).is_file()
+    shown = last_json(partgate("models", "show", report["model"][:12], home=home))
+    assert shown["parent"] == active
+    names = [good["origin"] for good in shown["manifest"]["good"]]
+    assert len(names) == len(set(names)) == 16
+    assert partgate("models", "activate", report["model"][:12], home=home).returncode == 0
+    alone = partgate("retrain", "gravel", "--skip-bad", home=home)
+    assert alone.returncode == 2
+    assert "give --good DIR as well" in alone.stderr
+
+
+def test_images_of_another_size_do_not_join(gravel_home: Path, tmp_path: Path) -> None:
+    lot = write_good(tmp_path / "lot", 2)
+    Image.fromarray(draw_part(LINE, 30).image[:96]).save(lot / "half.png")
+    refused = partgate("retrain", "gravel", "--good", lot, home=gravel_home)
+    assert refused.returncode == 65
+    assert "1 of 3 images cannot be used" in refused.stderr
+    assert "half.png: the frame is 192×96, the product was learned from 192×192" in refused.stderr
+
+
 def truncated(folder: Path) -> Path:
     whole = next(folder.glob("good_0.png")).read_bytes()
     (folder / "cut.png").write_bytes(whole[: len(whole) // 2])

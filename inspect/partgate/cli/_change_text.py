@@ -59,6 +59,16 @@ def again_command(product: str, report: dict[str, Any]) -> str | None:
     return f"partgate recipe threshold {product} {options} --reason {reason}"
 
 
+def came_text(report: dict[str, Any]) -> Iterator[str]:
+    """Yield what came in: parts that QA overturned, images that were given."""
+    parts, given = len(report["added_parts"]), report.get("given")
+    if parts or given is None:
+        yield f"{parts} overturned part{'s' * (parts != 1)}"
+    if given is not None:
+        images = given["learned"]
+        yield f"{images} image{'s' * (images != 1)} given"
+
+
 def warnings_of(report: dict[str, Any]) -> Iterator[str]:
     """Yield what a person should look at: of the images that came or went, and of the calibration."""
     yield from change_warnings(report)
@@ -80,29 +90,53 @@ def disarms(report: dict[str, Any]) -> Iterator[str]:
 
 
 def odd_text(report: dict[str, Any]) -> Iterator[str]:
-    """Yield which parts that QA found good are unlike the other good ones; nothing if none is."""
+    """Yield which images said to be good are unlike the other good ones; nothing if none is."""
     odd = report.get("odd", ())
     if not odd:
         return
-    named = ", ".join(
-        f"trigger {one['trigger']} of {one['station']} ({one['score']:.4g}, {one['image']})"
-        for one in odd[:_NAMED]
-    )
+    named = ", ".join(_odd_one(one) for one in odd[:_NAMED])
     more = f" and {len(odd) - _NAMED} more" if len(odd) > _NAMED else ""
     images = "1 image" if len(odd) == 1 else f"{len(odd)} images"
+    ways = "If one is defective, say so in `partgate review`, or take it out of the folder, and retrain"
+    if report.get("given") is None:
+        ways = "If one is defective, say so in `partgate review`, and retrain"
     yield (
-        f"{images} found good in review, of {len(report['added'])}, would score above {odd[0]['limit']:.4g},"
+        f"{images} said to be good, of {len(report['added'])}, would score above {odd[0]['limit']:.4g},"
         f" farther than the other good parts reach: {named}{more}. Look at them again: a defect among them"
-        " would be learned as good. If one is defective, say so in `partgate review`, and retrain"
+        f" would be learned as good. {ways}"
     )
+
+
+def _odd_one(one: dict[str, Any]) -> str:
+    if one["station"] is None:
+        return f"{one['image']} ({one['score']:.4g})"
+    return f"trigger {one['trigger']} of {one['station']} ({one['score']:.4g}, {one['image']})"
+
+
+def given_text(report: dict[str, Any]) -> Iterator[str]:
+    """Yield which images that were given are not learned, and why; nothing if all are."""
+    given = report.get("given")
+    if given is None:
+        return
+    if known := given["known"]:
+        images = "1 image" if known == 1 else f"{known} images"
+        yield f"{images} of those given are known already, or came twice: they bring nothing"
+    for name in given["forgotten"]:
+        yield (
+            f"{name} is not learned: `partgate models forget` took it out of a model before. If it is good"
+            " after all, learn the product again"
+        )
+    for sentence in given["left_out"]:
+        yield f"left out: {sentence}"
 
 
 def change_warnings(report: dict[str, Any]) -> Iterator[str]:
     """Yield what a candidate would let through, what came in vain or is odd, and what went in vain."""
     yield from disarms(report)
     yield from odd_text(report)
+    yield from given_text(report)
     for one in report.get("not_located", ()):
-        yield f"{one['image']} was found good and is not learned: {one['why']}"
+        yield f"{one['image']} was said to be good and is not learned: {one['why']}"
     passing = [one["image"] for one in report.get("forgotten", ()) if one["verdict"] == "ACCEPT"]
     if passing:
         yield (

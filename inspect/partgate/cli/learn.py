@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from partgate.cli._app import DEFAULT_HOME, HomeOption, JsonFlag, acting_user, app
 from partgate.cli._budget import read_budget
+from partgate.cli._given_images import given_images
 from partgate.cli._kind_text import print_kind
 from partgate.cli._learn_options import (
     Align,
@@ -166,7 +167,11 @@ def _taught(
     with contextlib.closing(Database.open(opened)) as database, progress_bar() as shown:
         progress = StepTimes(shown)
         given = _good(opened, database, sources, progress)
-        defective = _read(sources.defects, sources.skip_bad, progress) if sources.defects else ()
+        defective = (
+            given_images(sources.defects, skip_bad=sources.skip_bad, progress=progress)
+            if sources.defects
+            else ()
+        )
         learned = learn_product(
             opened,
             database,
@@ -189,7 +194,7 @@ def _good(
     home: "Home", database: "Database", sources: Sources, progress: "Progress"
 ) -> "Sequence[GoodImage]":
     if sources.good is not None:
-        return _read(sources.good, sources.skip_bad, progress)
+        return given_images(sources.good, skip_bad=sources.skip_bad, progress=progress)
     return _collected(home, database, sources.from_station or "")
 
 
@@ -271,15 +276,6 @@ def _region(number: int, text: str) -> Region:
         raise ConfigError(
             f'--region {number}: {text!r} is not a list of x,y pairs such as "10,10 90,10 50,80"'
         ) from error
-
-
-def _read(source: Path, skip_bad: bool, progress: "Progress") -> "Sequence[GoodImage]":  # noqa: FBT001
-    from partgate.retraining import read_images
-
-    read = read_images(source, skip_bad=skip_bad, progress=progress)
-    for sentence in read.skipped:
-        err.print(f"left out: {sentence}", markup=False)
-    return read.images
 
 
 def _collected(home: "Home", database: "Database", station: str) -> "Sequence[GoodImage]":

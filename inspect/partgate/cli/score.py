@@ -134,7 +134,7 @@ def _as_png(path: Path) -> Path:
 
 
 def _score_one(still: Still, runtime: "Runtime", recipe: Recipe, maps: Path | None) -> dict[str, Any]:
-    from partgate_cameras import ImageError, measure_image, misfit, read_image
+    from partgate_cameras import ImageError, fits_none, measure_image, read_image
     from partgate_engines import PartNotLocated
 
     try:
@@ -158,9 +158,7 @@ def _score_one(still: Still, runtime: "Runtime", recipe: Recipe, maps: Path | No
         "verdict": verdict,
         "milliseconds": round(milliseconds, 3),
     }
-    # Of whichever camera; where each has its own reference, which one took a still is not known.
-    common = next((one for one in recipe.image_references if one.camera_id is None), None)
-    why = misfit(common, measure_image(image)) if common is not None else None
+    why = fits_none(recipe.image_references, measure_image(image)) if recipe.image_references else None
     return line if why is None else {**line, "misfit": why}
 
 

@@ -257,7 +257,9 @@ class RecorderLink:
         self._waiting.extendleft(reversed(self._sent.values()))
         unfinished = len(self._sent)
         self._sent.clear()
-        wait_s = min(LONGEST_WAIT_S, FIRST_WAIT_S * 2 ** (self._losses - 2)) if self._losses > 1 else 0.0
+        # The exponent is bounded too: lost through a weekend, 2.0 ** 1024 ended this thread for good.
+        doublings = min(self._losses - 2, MOST_DOUBLINGS)
+        wait_s = min(LONGEST_WAIT_S, FIRST_WAIT_S * 2**doublings) if self._losses > 1 else 0.0
         log.warning("the recorder's process was lost; it is started again", why=why, unfinished=unfinished,
                     wait_s=wait_s)  # fmt: skip
         if self._losses == ALARM_AT:

@@ -1,6 +1,6 @@
-"""A better model from what QA decided: overturned parts join the memory bank."""
+"""A better model from what QA decided: overturned parts join the memory bank, and images that are given."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,20 +10,19 @@ from partgate.retraining._forget import active_model, forgotten_before
 from partgate.retraining._hand_set import HandSet, hand_set, wanted_budget
 from partgate.retraining._images import good_images, snapshot_of
 from partgate.retraining._learn import LearnedProduct
+from partgate.retraining._newcomers import FolderImages, keep_given, unlike_others
 from partgate.retraining._reviewed import (
     ReviewedFrame,
     flagged,
-    images_of,
     overturned,
     reviewed_frames,
     reviewed_report,
-    unlike_others,
 )
 from partgate.retraining._scores import for_json
 from partgate.retraining._seen import held_out
 from partgate.retraining._steps import StepTimes
 from partgate_engines import Bundle
-from partgate_engines.anomaly import Learned, Progress, not_located, update
+from partgate_engines.anomaly import GoodImage, Learned, Progress, not_located, update
 from partgate_station import DataError, Recipe
 
 
@@ -37,7 +36,12 @@ class _Given:
     snapshot: tuple[LearnedImage, ...]
     """Of the candidate: the good images, those that come among them last, then the defective ones."""
 
-    fresh: tuple[ReviewedFrame, ...]
+    fresh: tuple[LearnedImage, ...]
+    """Those that come."""
+
+    folder: FolderImages
+    """What was made of the images that were given."""
+
     reviewed: tuple[ReviewedFrame, ...]
     not_located: tuple[tuple[str, str], ...]
     """Images that would be learned if their part lay where it may, and why not."""
@@ -47,21 +51,36 @@ class _Given:
 
 
 def retrain_product(
-    home: Home, database: Database, product: str, *, by: str, progress: Progress
+    home: Home,
+    database: Database,
+    product: str,
+    *,
+    images: Sequence[GoodImage] = (),
+    skip_bad: bool = False,
+    by: str,
+    progress: Progress,
 ) -> LearnedProduct:
-    """Make a candidate from the active model and the good parts that QA overturned.
+    """Make a candidate from the active model, the good parts that QA overturned, and images that are given.
 
     The candidate keeps the memory bank and the graph of the active model; what is added carries the
-    part's id as its origin. Its thresholds are calibrated anew on every good image there is: for the budget
-    that a person has set since, or else for the model's. Numbers that a person has set are not kept; the
-    report says where they stood.
+    part's id, or the file's name, as its origin. Its thresholds are calibrated anew on every good image
+    there is: for the budget that a person has set since, or else for the model's. Numbers that a person has
+    set are not kept; the report says where they stood.
+
+    Args:
+        images: of good parts, besides those that QA overturned.
+        skip_bad: leaves those of them out that are of another size or colour than the product's images.
+        by: who, for the trail.
+        progress: told of every step.
 
     Raises:
         StoreError: the product has no active model.
-        DataError: no part was overturned since the active model was made.
+        DataError: nothing new to learn was given or overturned since the active model was made, or images
+            that are given are of another kind than the product's.
     """
     times = StepTimes.of(progress)
-    given, store, keys = _given(home, database, product), ImageStore(home), Keys(home)
+    given = _given(home, database, product, images, skip_bad=skip_bad, progress=times)
+    store, keys = ImageStore(home), Keys(home)
     now, parent = given.now, given.bundle
     good = good_images(store, given.snapshot)
     before = parent.manifest.n_good
@@ -78,9 +97,12 @@ def retrain_product(
         update={"thresholds": learned.calibration.thresholds, "regions": learned.regions}
     )
     report = {
-        "added_parts": sorted({str(frame.part_id) for frame in given.fresh}),
+        "added_parts": sorted({str(entry.part_id) for entry in given.fresh if entry.part_id is not None}),
         "added": _added(given.fresh, learned),
-        "odd": unlike_others(given.fresh, held_out(learned), now.recipe.thresholds.reject),
+        "odd": unlike_others(
+            given.fresh, held_out(learned), now.recipe.thresholds.reject, _by_origin(given.reviewed)
+        ),
+        "given": _told(given) if images else None,
         "image_health_left_out": given.left_out,
         "not_located": [{"image": image, "why": why} for image, why in given.not_located],
         "good_set": _good_set(parent, now.recipe, learned, recipe, added=len(given.fresh)),
@@ -104,7 +126,15 @@ def retrain_product(
     ).result()
 
 
-def _given(home: Home, database: Database, product: str) -> _Given:
+def _given(
+    home: Home,
+    database: Database,
+    product: str,
+    images: Sequence[GoodImage],
+    *,
+    skip_bad: bool,
+    progress: Progress,
+) -> _Given:
     with database.read() as session:
         now = active_model(session, product)
         snapshot = snapshot_of(session, now.model_id)
@@ -112,63 +142,98 @@ def _given(home: Home, database: Database, product: str) -> _Given:
         forgotten = forgotten_before(session, now.model_id)
         bundle = Bundle.open(home.bundles_path / now.model_id, trusted=Keys(home).trusted())
         held = hand_set(session, now, bundle.manifest.calibration)
+    store = ImageStore(home)
     reviewed = tuple(frame for frame in known if not frame.is_unfit)
-    fresh = tuple(f for f in overturned(reviewed, snapshot) if f.image_sha256 not in forgotten)
-    lost = not_located(images_of(ImageStore(home), fresh), bundle.manifest.pose)
-    located = tuple(frame for number, frame in enumerate(fresh) if number not in lost)
+    fresh = overturned(reviewed, snapshot)
+    came = [_learned(frame) for frame in fresh if frame.image_sha256 not in forgotten]
+    folder = keep_given(
+        store,
+        images,
+        recipe=now.recipe,
+        snapshot=(*snapshot, *came),
+        forgotten=forgotten,
+        skip_bad=skip_bad,
+        progress=progress,
+    )
+    came += folder.images
+    lost = not_located(good_images(store, came), bundle.manifest.pose)
+    located = tuple(entry for number, entry in enumerate(came) if number not in lost)
     if not located:
-        raise DataError(_nothing_to_learn(product, known, lost=len(lost)))
+        raise DataError(_nothing_to_learn(product, known, folder if images else None, lost=len(lost)))
     return _Given(
         now=now,
         bundle=bundle,
         held=held,
         snapshot=_with_added(snapshot, located),
         fresh=located,
-        not_located=tuple((fresh[number].origin, why) for number, why in lost.items()),
+        folder=folder,
+        not_located=tuple((came[number].origin, why) for number, why in lost.items()),
         reviewed=reviewed,
         left_out=len(known) - len(reviewed),
     )
 
 
-def _nothing_to_learn(product: str, reviewed: Sequence[ReviewedFrame], *, lost: int) -> str:
+def _learned(frame: ReviewedFrame) -> LearnedImage:
+    return LearnedImage(
+        image_sha256=frame.image_sha256, origin=frame.origin, finding=Finding.GOOD, part_id=frame.part_id
+    )
+
+
+def _by_origin(reviewed: Sequence[ReviewedFrame]) -> Mapping[str, ReviewedFrame]:
+    return {frame.origin: frame for frame in reviewed}
+
+
+def _nothing_to_learn(
+    product: str, reviewed: Sequence[ReviewedFrame], folder: FolderImages | None, *, lost: int
+) -> str:
     parts = len({frame.part_id for frame in reviewed})
     unfit = len({frame.part_id for frame in reviewed if frame.is_unfit})
     left_out = f" ({unfit} of them are left out: their images did not look as learned)" if unfit else ""
     left_out += f" ({lost} images are left out: their part does not lie where it may)" if lost else ""
+    given = "" if folder is None else f"; of the images given {_why_not(folder)}"
     return (
         f"nothing new to learn for '{product}': {parts} reviewed parts with images{left_out},"
-        " none of them a flagged part that QA found good and the active model does not know."
-        " Overturn false rejects in `partgate review`"
+        f" none of them a flagged part that QA found good and the active model does not know{given}."
+        " Overturn false rejects in `partgate review`, or give images of other good parts: --good DIR"
     )
 
 
-def _with_added(snapshot: Sequence[LearnedImage], fresh: Sequence[ReviewedFrame]) -> tuple[LearnedImage, ...]:
+def _why_not(folder: FolderImages) -> str:
+    return (
+        f"{folder.known} are known already or given twice, {len(folder.forgotten)} were taken out before by"
+        f" `partgate models forget`, {len(folder.misfits)} are of another kind"
+    )
+
+
+def _told(given: _Given) -> dict[str, Any]:
+    """Return what of the images that were given is learned and what is not, ready for JSON."""
+    folder, fresh = given.folder, {entry.origin for entry in given.fresh}
+    return {
+        "learned": sum(entry.origin in fresh for entry in folder.images),
+        "known": folder.known,
+        "forgotten": list(folder.forgotten),
+        "left_out": list(folder.misfits),
+    }
+
+
+def _with_added(snapshot: Sequence[LearnedImage], fresh: Sequence[LearnedImage]) -> tuple[LearnedImage, ...]:
     """Return the candidate's snapshot: good images first, as the memory bank counts them."""
     good = [entry for entry in snapshot if entry.finding is Finding.GOOD]
     defective = [entry for entry in snapshot if entry.finding is Finding.DEFECTIVE]
-    added = [
-        LearnedImage(
-            image_sha256=frame.image_sha256,
-            origin=frame.origin,
-            finding=Finding.GOOD,
-            part_id=frame.part_id,
-        )
-        for frame in fresh
-    ]
-    return (*good, *added, *defective)
+    return (*good, *fresh, *defective)
 
 
-def _added(fresh: Sequence[ReviewedFrame], learned: Learned) -> list[dict[str, Any]]:
+def _added(fresh: Sequence[LearnedImage], learned: Learned) -> list[dict[str, Any]]:
     """Return the images that came, and what each scores by what all the others brought."""
     scores, before = held_out(learned), len(learned.good) - len(fresh)
     return [
         {
-            "image": frame.origin,
-            "sha256": frame.image_sha256,
+            "image": entry.origin,
+            "sha256": entry.image_sha256,
             "position": position,
             "score": for_json(float(score)),
         }
-        for position, (frame, score) in enumerate(zip(fresh, scores[before:], strict=True), start=before)
+        for position, (entry, score) in enumerate(zip(fresh, scores[before:], strict=True), start=before)
     ]
 
 

@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
 from sqlmodel import Session, col, func, select
 
 from partgate.records import Finding, Frame, ImageState, ImageStore, LearnedImage, Part, Review
@@ -17,7 +15,7 @@ from partgate.retraining._images import PART_ORIGIN
 from partgate.retraining._scores import for_json, score_images
 from partgate.retraining._seen import lowest
 from partgate_engines import Bundle
-from partgate_engines.anomaly import Progress, odd_limit
+from partgate_engines.anomaly import Progress
 from partgate_station import Recipe, Verdict
 
 
@@ -80,37 +78,6 @@ def overturned(reviewed: Sequence[ReviewedFrame], snapshot: Sequence[LearnedImag
         and frame.verdict is not Verdict.ACCEPT
         and frame.image_sha256 not in known
     ]
-
-
-def unlike_others(
-    fresh: Sequence[ReviewedFrame], scores: NDArray[np.float32], reject: float
-) -> list[dict[str, Any]]:
-    """Return the frames that come and are unlike the good images known before, the worst first.
-
-    By the rule that sets images aside in learning. These are learned all the same: a person has said that
-    they are good, and is asked to look again.
-
-    Args:
-        fresh: the frames that come.
-        scores: (n,) held-out, of all good images; those of the frames that come are the last.
-        reject: the threshold in force; it decides where too few images are known for the rule.
-    """
-    before = len(scores) - len(fresh)
-    limit = odd_limit(scores[:before])
-    if not np.isfinite(limit):
-        limit = reject
-    found = [
-        {
-            "image": frame.origin,
-            "station": frame.station_id,
-            "trigger": frame.trigger_id,
-            "score": for_json(float(score)),
-            "limit": for_json(limit),
-        }
-        for frame, score in zip(fresh, scores[before:], strict=True)
-        if score > limit
-    ]
-    return sorted(found, key=lambda one: one["score"], reverse=True)
 
 
 def images_of(store: ImageStore, frames: Sequence[ReviewedFrame]) -> DeferredImages:

@@ -6,6 +6,7 @@ from typing import Any
 from partgate.cli._change_text import (
     activate_command,
     again_command,
+    came_text,
     change_warnings,
     disarms,
     hand_set_text,
@@ -74,7 +75,7 @@ def test_what_could_not_come_and_what_went_in_vain_is_warned_of() -> None:
         "forgotten": [{"image": "a.png", "verdict": "ACCEPT"}, {"image": "b.png", "verdict": "REJECT"}],
     }
     lost, vain = change_warnings(told)
-    assert lost == "part:7 was found good and is not learned: likeness 0.09"
+    assert lost == "part:7 was said to be good and is not learned: likeness 0.09"
     assert vain.startswith("a.png would still be accepted")
     assert list(warnings_of(told)) == [lost, vain, "few parts"]
 
@@ -111,10 +112,27 @@ def test_parts_unlike_the_others_are_named_after_what_disarms() -> None:
     one = report() | reviewed(before=5, after=3) | {"odd": [odd(7)], "added": [{}, {}]}
     disarming, told, _ = warnings_of(one)
     assert disarming.startswith("2 of 5 images found defective")
-    assert told.startswith("1 image found good in review, of 2, would score above 27.04, farther")
+    assert told.startswith("1 image said to be good, of 2, would score above 27.04, farther")
     assert "reach: trigger 7 of one (50, part:7). Look at them again" in told
     many = report() | {"odd": [odd(number) for number in range(20)], "added": [{}] * 20}
     (told,) = change_warnings(many)
     assert "trigger 7 of one" in told
     assert "trigger 8 of one" not in told
     assert "and 12 more" in told
+
+
+def test_images_that_were_given_are_counted_and_those_not_learned_named() -> None:
+    parts = {"added_parts": ["a", "b"]}
+    misfit = "lot/4.png: the frame is 9×9"
+    given = {"learned": 1, "known": 2, "forgotten": ["lot/3.png"], "left_out": [misfit]}
+    assert list(came_text(parts)) == ["2 overturned parts"]
+    assert list(came_text(parts | {"given": given})) == ["2 overturned parts", "1 image given"]
+    assert list(came_text({"added_parts": [], "given": given | {"learned": 3}})) == ["3 images given"]
+    known, forgotten, left_out = change_warnings(report() | {"given": given})
+    assert known == "2 images of those given are known already, or came twice: they bring nothing"
+    assert forgotten.startswith("lot/3.png is not learned: `partgate models forget` took it out")
+    assert left_out == f"left out: {misfit}"
+    odd_file = odd(7) | {"image": "lot/9.png", "station": None, "trigger": None}
+    told, *_ = change_warnings(report() | {"given": given, "odd": [odd_file], "added": [{}]})
+    assert "reach: lot/9.png (50). Look" in told
+    assert "take it out of the folder" in told

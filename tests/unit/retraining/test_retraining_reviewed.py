@@ -23,7 +23,7 @@ from partgate.records import (
     User,
 )
 from partgate.retraining import collected_images
-from partgate.retraining._reviewed import ReviewedFrame, overturned, reviewed_frames, unlike_others
+from partgate.retraining._reviewed import ReviewedFrame, overturned, reviewed_frames
 from partgate_station import DataError, Verdict
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
@@ -98,22 +98,6 @@ def test_only_flagged_good_frames_that_are_new_are_learned() -> None:
     ]
     snapshot = [LearnedImage(image_sha256="known", origin="a.png", finding=Finding.GOOD)]
     assert [f.image_sha256 for f in overturned(reviewed, snapshot)] == ["overturned"]
-
-
-def test_parts_unlike_the_good_ones_known_before_are_told() -> None:
-    came = [frame(name, Finding.GOOD, Verdict.REJECT) for name in ("like", "odd", "oddest", "unlocated")]
-    last = [22.0, 40.0, 50.0, float("nan")]
-    known = np.linspace(18, 22, 20)
-    found = unlike_others(came, np.array([*known, *last], dtype=np.float32), 60.0)
-    assert [one["image"] for one in found] == [came[2].origin, came[1].origin]
-    assert [(one["station"], one["trigger"], one["score"]) for one in found] == [
-        ("one", 1, 50.0),
-        ("one", 1, 40.0),
-    ]
-    assert 22 < found[0]["limit"] < 40
-    # Too few images are known to tell what is usual: the reject threshold decides.
-    few = unlike_others(came, np.array([*known[:5], *last], dtype=np.float32), 45.0)
-    assert [(one["image"], one["limit"]) for one in few] == [(came[2].origin, 45.0)]
 
 
 def test_what_a_station_collected_is_learned_less_what_was_found_defective(
