@@ -34,7 +34,7 @@ from partgate.records import (
     _durable,
 )
 from partgate.records._durable import Written
-from partgate.records._journal import SLOT_BYTES, SLOTS, Journal, _left_in, fold, journal_path
+from partgate.records._journal import SLOT_BYTES, SLOTS, Journal, Noted, _left_in, fold, journal_path
 from partgate.records._parts import insert_open
 from partgate.records._registry import add_station
 from partgate.records._writing import PartWriter
@@ -104,6 +104,7 @@ def test_f20_no_promised_trigger_is_missing_from_the_journal_after_any_cut(
     home = Home.open(tmp_path / "home")
     journal = Journal(home, "one")
     all_parts: dict[uuid.UUID, OpenPart] = {}
+    noted: dict[uuid.UUID, Noted] = {}
     with monkeypatch.context() as patched:
         disk.watch(patched)
         number = 0
@@ -119,15 +120,29 @@ def test_f20_no_promised_trigger_is_missing_from_the_journal_after_any_cut(
             all_parts |= {one.part_id: one for one in batch}
             alive.update(one.part_id for one in batch)
             disk.promise(alive)
+            for one in batch:  # nobody waits for these: a cut may take them, and nothing else with them
+                noted[one.part_id] = verdict = Noted(
+                    part_id=one.part_id,
+                    verdict=Verdict.ACCEPT,
+                    reason=None,
+                    score=chance.random(),
+                    latency_ms=9.5,
+                )
+                journal.note(verdict)
     journal.close()
     assert len(disk.writes) > SLOTS
+    seen = 0
     for _ in range(CUTS):
         content, must = disk.cut(chance.randrange(len(disk.writes) + 1), chance)
         path = tmp_path / "cut.journal"
         path.write_bytes(content)
-        found = {one.part_id: one for one in _left_in(path)}
+        found = {one.part_id: (one, note) for one, note in _left_in(path)}
         assert must <= set(found)
-        assert all(all_parts[part_id] == one for part_id, one in found.items()), "whole, or not there"
+        for part_id, (one, note) in found.items():
+            assert all_parts[part_id] == one, "whole, or not there"
+            assert note in (None, noted[part_id]), "its own, or none"
+            seen += note is not None
+    assert seen > CUTS, "most of them come to the disk with what is synced next"
     content, must = disk.cut(len(disk.writes), chance)
     journal_path(home, "one").write_bytes(content)
     with Database.open(home) as database:
@@ -362,10 +377,10 @@ def test_f20_what_a_cut_left_of_images_is_in_nobodys_way(tmp_path: Path) -> None
     for _ in range(10):
         at = chance.randrange(len(story.disk.done) + 1)
         store = ImageStore(left_of_images(story, broken, at, chance))
-        for path in broken.path.glob("*/*/.*.part"):
+        for path in broken.path.glob("*/.incoming/*"):
             os.utime(path, (time.time() - LONG_AGO_S,) * 2)
         store.sweep()
-        assert not list(broken.path.glob("*/*/.*"))
+        assert not list(broken.path.glob("*/.incoming/*"))
         np.testing.assert_array_equal(store.get(store.put(image)), image)  # whole again, whatever was there
 
 

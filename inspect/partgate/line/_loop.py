@@ -92,6 +92,7 @@ class Line:
             on_stage=on_stage,
             kept=taking_kept,
         )
+        self._note_verdict = recorder.note_verdict
         self._confirmations = Confirmations(recorder.close_part, on_confirmed=on_confirmed)
 
     def run(
@@ -201,6 +202,7 @@ class Line:
         return judge_frames(judge, frames)
 
     def _finish(self, outcome: Outcome, taken: TakenPart, frames: Sequence[JudgedFrame]) -> Outcome:
+        self._note_verdict(_closed(outcome, ()))
         signalled = self._output.signal(outcome)
         taken.clock.passed(Stage.SIGNALLED)
         try:

@@ -1,9 +1,13 @@
 """Triggers on disk before their rows: a file of fixed slots, written by the line itself.
 
-    open_part --> slot written, fdatasync --> the verdict may leave
-                                         '--> row committed by the recorder's process --> slot free again
+    open_part --> slot written, fdatasync --> verdict noted in it --> the verdict leaves
+                                         '--> row closed by the recorder's process --> slot free again
 
-    slot:  | magic | CRC-32 | length | the part, as JSON ... |   4 KiB each
+    slot:  | magic | CRC-32 | length | the part, as JSON ... | magic | CRC-32 | length | its verdict ... |
+           0                                                 3584                                     4096
+
+The verdict waits for no disk: noted before it leaves it outlives every process, and the next trigger's sync
+takes it to the disk. It has a sector of its own, so that noting it cannot spoil the trigger.
 
 The slots are there from the start, so that a write changes no metadata and waits for no other file's:
 docs/decisions/0013 has what that brings beside a busy image store. What a station leaves behind when it is
@@ -18,6 +22,7 @@ import uuid
 import zlib
 from collections import deque
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,19 +33,21 @@ from sqlmodel import Session
 from partgate.records._durable import sync_folder
 from partgate.records._errors import ConstraintViolated, StoreUnwritable
 from partgate.records._home import Home
-from partgate.records._parts import OpenPart, insert_open
+from partgate.records._parts import ClosedPart, OpenPart, StoredPart, close_open, insert_open
 from partgate.records._registry import add_station
-from partgate_station import AlreadyRunning, PartgateError
+from partgate_station import AlreadyRunning, PartgateError, Verdict
 
 if TYPE_CHECKING:
     from partgate.records._database import Database
 
 SLOTS = 256
 SLOT_BYTES = 4096
+NOTE_AT = 3584  # bytes into a slot; the rest is one sector
 HEADER = struct.Struct("<4sII")
-MAGIC = b"PGJ1"
+MAGIC, NOTE_MAGIC = b"PGJ1", b"PGV1"
 # Of a longer serial number the recorder's row has the rest; the slot is for the day it never came to that.
 SERIAL_CHARACTERS = 512
+REASON_CHARACTERS = 60  # six bytes each at worst, and 120 for the rest, fit into a sector
 SUFFIX = ".journal"
 FOLD_TIMEOUT_S = 60.0
 LOCK_TIMEOUT_S = 30.0
@@ -48,8 +55,20 @@ LOCK_TIMEOUT_S = 30.0
 log = structlog.get_logger(__name__)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Noted:
+    """A verdict that may have left, of a part whose row may not say so yet."""
+
+    part_id: uuid.UUID
+    verdict: Verdict
+    reason: str | None
+    """Cut, if it was long."""
+    score: float | None
+    latency_ms: float | None
+
+
 class Journal:
-    """The line's side: one thread writes, any forgets.
+    """The line's side: one thread writes, any notes and forgets.
 
     Raises:
         StoreUnwritable: the file cannot be made.
@@ -61,6 +80,7 @@ class Journal:
         self._free: deque[int] = deque(range(SLOTS))
         self._slots: dict[uuid.UUID, int] = {}
         self._changed = threading.Condition()
+        self._using = threading.Lock()  # so that nobody notes by a descriptor that was just closed
         self._opened()
 
     def wait_free(self, timeout_s: float) -> int:
@@ -84,15 +104,29 @@ class Journal:
                 os.pwrite(descriptor, _encoded(part), slots[part.part_id] * SLOT_BYTES)
             os.fdatasync(descriptor)
         except OSError as error:
-            # After a failed fsync the kernel forgets what it could not write: never asked twice.
+            # After a failed fsync the kernel forgets what it could not write: never asked twice. Their slots
+            # are not used again: what lies there now may be whole, and the next start has to see it.
             self.close()
-            self.forget(slots)
             raise StoreUnwritable(
                 f"{self._path}: a trigger cannot be written ({error.strerror}); check the disk"
             ) from error
 
+    def note(self, noted: Noted) -> None:
+        """Note a verdict beside its trigger, before it leaves; never waits for the disk.
+
+        A kill of every process leaves it here. One that cannot be noted is logged: its row follows.
+        """
+        with self._changed:
+            slot = self._slots.get(noted.part_id)
+        try:
+            with self._using:
+                if slot is not None and self._descriptor is not None:
+                    os.pwrite(self._descriptor, _encoded_note(noted), slot * SLOT_BYTES + NOTE_AT)
+        except OSError as error:
+            log.warning("a verdict was not noted in the journal", path=str(self._path), error=str(error))
+
     def forget(self, part_ids: Sequence[uuid.UUID] | dict[uuid.UUID, int]) -> None:
-        """Free the slots of parts whose rows are in the table."""
+        """Free the slots of parts whose rows are in the table, closed."""
         with self._changed:
             self._free.extend(self._slots.pop(part_id) for part_id in part_ids if part_id in self._slots)
             self._changed.notify_all()
@@ -103,9 +137,10 @@ class Journal:
 
     def close(self) -> None:
         """Let go of the file."""
-        descriptor, self._descriptor = self._descriptor, None
-        if descriptor is not None:
-            os.close(descriptor)
+        with self._using:
+            descriptor, self._descriptor = self._descriptor, None
+            if descriptor is not None:
+                os.close(descriptor)
 
     def _opened(self) -> int:
         if self._descriptor is None:
@@ -142,22 +177,42 @@ def fold(database: "Database", station_id: str) -> int:
         StoreError: they cannot be written; the journal is left as it is.
     """
     path = journal_path(database.home, station_id)
-    parts = list(_left_in(path))
-    if not parts:
+    left = list(_left_in(path))
+    if not left:
         return 0
 
     def act(session: Session) -> int:
         add_station(session, station_id=station_id)
-        return insert_open(session, station_id, parts)
+        return insert_open(session, station_id, [part for part, _ in left])
 
     try:
         rows = database.write(act).result(FOLD_TIMEOUT_S)
     except ConstraintViolated:
-        rows = sum(_folded_alone(database, station_id, part) for part in parts)
+        rows = sum(_folded_alone(database, station_id, part) for part, _ in left)
+    noted = [note for _, note in left if note is not None]
+    verdicts = database.write(lambda session: _closed(session, noted)).result(FOLD_TIMEOUT_S)
     _wipe(path)
-    if rows:
-        log.warning("triggers of a killed station were put into the ledger", station=station_id, parts=rows)
+    if rows or verdicts:
+        log.warning("what a killed station left was put into the ledger", station=station_id, parts=rows,
+                    verdicts=verdicts)  # fmt: skip
     return rows
+
+
+def _closed(session: Session, noted: Sequence[Noted]) -> int:
+    """Close parts by the verdicts that had left for them, without their images; return how many were open."""
+    parts = [
+        StoredPart(
+            part=ClosedPart(
+                part_id=one.part_id,
+                verdict=one.verdict,
+                reason=one.reason,
+                score=one.score,
+                latency_ms=one.latency_ms,
+            )
+        )
+        for one in noted
+    ]
+    return len(parts) - len(close_open(session, parts))
 
 
 def fold_left_behind(database: "Database") -> None:
@@ -186,21 +241,58 @@ def _encoded(part: OpenPart) -> bytes:
     serial = None if part.serial_number is None else part.serial_number[:SERIAL_CHARACTERS]
     fields = [part.part_id.hex, part.trigger_id, part.triggered_at.isoformat(), serial, part.product]
     fields += [part.recipe_id, part.model_id, part.runtime]
-    text = json.dumps(fields, ensure_ascii=False).encode("utf-8", "replace")
-    return (HEADER.pack(MAGIC, zlib.crc32(text), len(text)) + text).ljust(SLOT_BYTES, b"\0")
+    return _packed(MAGIC, _text(fields)).ljust(SLOT_BYTES, b"\0")
 
 
-def _left_in(path: Path) -> Iterator[OpenPart]:
-    """Give the parts of all whole slots; one that was being written when the power went is not whole."""
+def _encoded_note(noted: Noted) -> bytes:
+    reason = None if noted.reason is None else noted.reason[:REASON_CHARACTERS]
+    fields = [noted.part_id.hex, noted.verdict.value, reason, noted.score, noted.latency_ms]
+    return _packed(NOTE_MAGIC, _text(fields)).ljust(SLOT_BYTES - NOTE_AT, b"\0")
+
+
+def _text(fields: Sequence[object]) -> bytes:
+    return json.dumps(fields, ensure_ascii=False).encode("utf-8", "replace")
+
+
+def _packed(magic: bytes, text: bytes) -> bytes:
+    return HEADER.pack(magic, zlib.crc32(text), len(text)) + text
+
+
+def _left_in(path: Path) -> Iterator[tuple[OpenPart, Noted | None]]:
+    """Give the parts of all whole slots, and the verdicts noted beside them.
+
+    A slot that was being written when the power went is not whole.
+    """
     try:
         content = path.read_bytes()
     except FileNotFoundError:
         return
     for start in range(0, len(content) - HEADER.size, SLOT_BYTES):
-        magic, checksum, length = HEADER.unpack_from(content, start)
-        text = content[start + HEADER.size : start + min(SLOT_BYTES, HEADER.size + length)]
-        if magic == MAGIC and zlib.crc32(text) == checksum:
-            yield _decoded(text)
+        slot = content[start : start + SLOT_BYTES]
+        if (text := _whole(slot, MAGIC)) is not None:
+            part = _decoded(text)
+            yield part, _noted(slot[NOTE_AT:], part.part_id)
+
+
+def _whole(content: bytes, magic: bytes) -> bytes | None:
+    """Return the text behind a header, None if it is not the one that was written."""
+    if len(content) < HEADER.size:
+        return None
+    found, checksum, length = HEADER.unpack_from(content)
+    text = content[HEADER.size : HEADER.size + length]
+    # Nothing has a checksum of 0: where the magic alone came to the disk, a text of nothing would be whole.
+    return text if text and found == magic and zlib.crc32(text) == checksum else None
+
+
+def _noted(content: bytes, part_id: uuid.UUID) -> Noted | None:
+    """Return the verdict noted for a part, None if there is none, or one of a part before it."""
+    text = _whole(content, NOTE_MAGIC)
+    if text is None:
+        return None
+    noted_id, verdict, reason, score, latency_ms = json.loads(text)
+    if uuid.UUID(hex=noted_id) != part_id:
+        return None
+    return Noted(part_id=part_id, verdict=Verdict(verdict), reason=reason, score=score, latency_ms=latency_ms)
 
 
 def _decoded(text: bytes) -> OpenPart:

@@ -81,6 +81,9 @@ class PartRecorder(Protocol):
     def open_part(self, part: OpenPart) -> Future[None]:
         """Make a trigger durable; its verdict may leave the station once the future has resolved."""
 
+    def note_verdict(self, part: ClosedPart) -> None:
+        """Note a verdict that is about to leave, so that no kill makes the ledger say otherwise."""
+
     def close_part(self, part: ClosedPart) -> None:
         """Hand over a part's verdict and frames; waits while too many wait."""
 

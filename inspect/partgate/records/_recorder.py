@@ -107,6 +107,9 @@ class Recorder:
         opened.add_done_callback(lambda done: self._opened(part.part_id, done))
         return opened
 
+    def note_verdict(self, part: ClosedPart) -> None:
+        """Do nothing: only a station has a journal, whose recorder is a process."""
+
     def close_part(self, part: ClosedPart) -> None:
         """Hand over a part's verdict and frames; waits while too many wait.
 

@@ -1,8 +1,8 @@
 """The line's way to a recorder that is a process of its own.
 
-    open_part --> journal thread: on disk --> the verdict may leave
-                       '--> link thread --> process: row OPEN in the table --> journal's slot free
-    close_part --------> link thread --> process: images on disk --> row closed, frames' rows
+    open_part --> journal thread: on disk --> verdict noted in the journal --> it may leave
+                       '--> link thread --> process: row OPEN in the table
+    close_part --------> link thread --> process: images on disk --> row closed, frames' rows --> slot free
 
 A trigger is durable by what the line itself has written (`_journal.py`); the verdict waits neither for the
 recorder's process nor for the database. docs/decisions/0013 has why, and the figures.
@@ -32,7 +32,7 @@ from partgate.records._errors import (
     StoreError,
 )
 from partgate.records._images import ImageStore
-from partgate.records._journal import LOCK_TIMEOUT_S, Journal, fold, journal_lock, recorder_lock
+from partgate.records._journal import LOCK_TIMEOUT_S, Journal, Noted, fold, journal_lock, recorder_lock
 from partgate.records._parts import ClosedPart, OpenPart, close_interrupted, highest_trigger_id
 from partgate.records._queue import BoundedQueue, QueueClosed, QueueFull
 from partgate.records._recorder_life import RecorderLife
@@ -122,6 +122,11 @@ class RecorderProcess:
         return self._link.is_ready
 
     @property
+    def problem(self) -> str | None:
+        """Why rows are not written at the moment; None while they are. For any thread."""
+        return self._link.trouble if self._link.is_ready else "the recorder's process is away"
+
+    @property
     def waiting(self) -> int:
         """How many parts are on their way to the disk, opened and not closed there. For any thread."""
         with self._lock:
@@ -172,6 +177,22 @@ class RecorderProcess:
             self._forget(part.part_id)
             raise StoreBusy(f"{len(self._queue)} triggers have waited for {QUEUE_TIMEOUT_S:g} s") from None
         return opening.durable
+
+    def note_verdict(self, part: ClosedPart) -> None:
+        """Note a verdict that is about to leave in the journal; never waits for the disk.
+
+        The row is closed a little later, by another process. Whatever is killed before, whoever opens the
+        records next closes it by this.
+        """
+        self._journal.note(
+            Noted(
+                part_id=part.part_id,
+                verdict=part.verdict,
+                reason=part.reason,
+                score=part.score,
+                latency_ms=part.latency_ms,
+            )
+        )
 
     def close_part(self, part: ClosedPart) -> None:
         """Hand over a part's verdict and frames; waits while too many wait.
@@ -250,11 +271,10 @@ class RecorderProcess:
         """Note that a command is finished; in the link's thread."""
         if command.closes:
             self._places.release()
-        elif failed is None:  # otherwise its slot is all there is of the trigger
-            self._journal.forget([command.part_id])
-        if failed is not None:
+        if failed is not None:  # its slot is all there is of the trigger, or of its verdict
             self._fail(command.part_id, failed)
         elif command.closes:
+            self._journal.forget([command.part_id])
             self._forget(command.part_id)
 
     def _fail(self, part_id: uuid.UUID, why: str) -> None:
@@ -310,7 +330,7 @@ class RecorderProcess:
                 self._link.submit(Command(next(self._numbers), part))
                 future.set_result(None)
             else:
-                self._forget(part.part_id)
+                self._fail(part.part_id, str(error))
                 future.set_exception(error)
         if parts and (took_s := time.monotonic() - started_s) > SLOW_WRITE_S:
             log.warning("the disk kept triggers waiting, and their verdicts", took_ms=round(took_s * 1000),

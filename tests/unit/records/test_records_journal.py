@@ -13,11 +13,13 @@ from partgate.records._journal import (
     SLOT_BYTES,
     SLOTS,
     Journal,
+    Noted,
     fold,
     fold_left_behind,
     journal_lock,
     journal_path,
 )
+from partgate_station import Verdict
 
 TIMEOUT_S = 10
 
@@ -78,7 +80,7 @@ def test_the_journal_of_a_running_station_is_left_alone(home: Home, database: Da
     journal.close()
 
 
-@pytest.mark.parametrize("cut", [0, 1, 12, 40], ids=lambda cut: f"after-{cut}-bytes")
+@pytest.mark.parametrize("cut", [0, 1, 4, 8, 12, 40], ids=lambda cut: f"after-{cut}-bytes")
 def test_a_slot_that_was_being_written_when_the_power_went_is_passed_over(
     home: Home, database: Database, cut: int
 ) -> None:
@@ -146,6 +148,83 @@ def test_any_serial_number_fits(home: Home, database: Database, serial: str) -> 
     assert len(_rows(database)[1].serial_number or "") == min(512, len(serial))
 
 
+def _noted(part: OpenPart, verdict: Verdict = Verdict.ACCEPT, reason: str | None = None) -> Noted:
+    return Noted(part_id=part.part_id, verdict=verdict, reason=reason, score=3.25, latency_ms=12.5)
+
+
+def test_a_verdict_that_had_left_is_what_the_ledger_says(home: Home, database: Database) -> None:
+    parts = [_part(1), _part(2), _part(3)]
+    journal = _written(home, *parts)
+    journal.note(_noted(parts[0]))
+    journal.note(_noted(parts[1], Verdict.UNDECIDED, "LATE: " + "\0" * 4000))
+    journal.note(_noted(_part(9)))  # of a part that has no slot: nothing
+    journal.close()
+    assert fold(database, "one") == 3
+    rows = _rows(database)
+    assert (rows[1].verdict, rows[1].score, rows[1].latency_ms) == (Verdict.ACCEPT, 3.25, 12.5)
+    assert rows[2].verdict is Verdict.UNDECIDED
+    assert (rows[2].reason or "").startswith("LATE: ")
+    assert rows[3].verdict is None
+    assert not any(journal_path(home, "one").read_bytes())
+
+
+def test_a_verdict_of_a_part_whose_row_is_there_already_closes_it(home: Home, database: Database) -> None:
+    part = _part(1)
+    _written(home, part).close()
+    saved = journal_path(home, "one").read_bytes()
+    assert fold(database, "one") == 1
+    journal_path(home, "one").write_bytes(saved)
+    journal = Journal(home, "one")
+    journal._slots[part.part_id] = 0
+    journal.note(_noted(part, Verdict.REJECT))
+    journal.close()
+    assert fold(database, "one") == 0
+    assert _rows(database)[1].verdict is Verdict.REJECT
+
+
+def test_a_slot_that_is_used_again_says_nothing_of_the_part_before(home: Home, database: Database) -> None:
+    journal = Journal(home, "one")
+    first = [_part(number) for number in range(1, SLOTS + 1)]
+    journal.write(first)
+    journal.note(_noted(first[0]))
+    journal.forget([first[0].part_id])
+    journal.write([_part(1001)])
+    journal.note(_noted(first[0]))  # too late: its slot is another's
+    journal.close()
+    fold(database, "one")
+    assert {row.verdict for row in _rows(database).values()} == {None}
+
+
+@pytest.mark.parametrize("cut", [0, 4, 12, 40], ids=lambda cut: f"after-{cut}-bytes")
+def test_a_verdict_that_was_being_noted_when_the_power_went_leaves_its_trigger(
+    home: Home, database: Database, cut: int
+) -> None:
+    part = _part(1)
+    journal = _written(home, part)
+    journal.note(_noted(part))
+    journal.close()
+    path = journal_path(home, "one")
+    content = bytearray(path.read_bytes())
+    note = content.index(b"PGV1")
+    assert note % 512 == 0, "a sector of its own"
+    content[note + cut : note + 512] = bytes(512 - cut)
+    path.write_bytes(content)
+    assert fold(database, "one") == 1
+    assert _rows(database)[1].verdict is None
+
+
+def test_a_verdict_is_noted_without_waiting_and_a_closed_journal_is_no_harm(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    part = _part(1)
+    journal = _written(home, part)
+    monkeypatch.setattr(os, "fdatasync", lambda descriptor: pytest.fail("waited for the disk"))
+    journal.note(_noted(part))
+    journal.close()
+    journal.note(_noted(part, Verdict.REJECT))
+    assert b"ACCEPT" in journal_path(home, "one").read_bytes()
+
+
 def test_a_disk_that_refuses_is_said_and_asked_anew(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(descriptor: int) -> None:
         raise OSError(5, "Input/output error")
@@ -155,7 +234,7 @@ def test_a_disk_that_refuses_is_said_and_asked_anew(home: Home, monkeypatch: pyt
     with pytest.raises(StoreUnwritable, match="Input/output error"):
         journal.write([_part(1)])
     monkeypatch.undo()
-    assert journal.wait_free(0) == SLOTS
+    assert journal.wait_free(0) == SLOTS - 1  # what may lie there is for the next start to see
     journal.write([_part(2)])  # by a new descriptor: the old one's failed pages are forgotten
     journal.close()
 

@@ -65,16 +65,16 @@ def process_line(home: Home, acknowledged: int) -> None:
     for trigger_id in range(first, first + 100_000):
         part = OpenPart(trigger_id=trigger_id, triggered_at=utc_now())
         recorder.open_part(part).result(TIMEOUT_S)
-        os.write(acknowledged, f"{part.part_id.hex} {recorder.pid or 0}\n".encode())
         frame = RecordedFrame(
             camera_id="top",
             frame_id=trigger_id,
             received_at=utc_now(),
             image=image + np.uint8(trigger_id % 251),
         )
-        recorder.close_part(
-            ClosedPart(part_id=part.part_id, verdict=Verdict.REJECT, score=1.0, frames=(frame,))
-        )
+        closed = ClosedPart(part_id=part.part_id, verdict=Verdict.REJECT, score=1.0, frames=(frame,))
+        recorder.note_verdict(closed)  # from here on the verdict may leave
+        os.write(acknowledged, f"{part.part_id.hex} {recorder.pid or 0}\n".encode())
+        recorder.close_part(closed)
 
 
 def kill_processes(home: Home, acknowledged: int, rounds: int, victims: str) -> None:
@@ -84,11 +84,13 @@ def kill_processes(home: Home, acknowledged: int, rounds: int, victims: str) -> 
     """
     moments = random.Random(20260108)
     for _ in range(rounds):
-        pid = fork(lambda: process_line(home, acknowledged))
-        for victim in {"line": [], "recorder": [True, True], "both": [True]}[victims]:
+        pid, killed = fork(lambda: process_line(home, acknowledged)), 0
+        for _ in range({"line": 0, "recorder": 2, "both": 1}[victims]):
             recorder_pid = _wait_for_parts(acknowledged, moments.randint(1, 60))
-            if victim and recorder_pid:
-                os.kill(recorder_pid, signal.SIGKILL)
+            while recorder_pid in (0, killed):  # on a busy machine parts are taken before the next one runs
+                recorder_pid = _wait_for_parts(acknowledged, 1)
+            os.kill(recorder_pid, signal.SIGKILL)
+            killed = recorder_pid
         if victims != "both":
             _wait_for_parts(acknowledged, moments.randint(1, 60))
         os.kill(pid, signal.SIGKILL)
