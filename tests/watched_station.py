@@ -22,7 +22,7 @@ class FakeCamera:
 
 @dataclass
 class FakeRecorder:
-    is_ready: bool = True
+    problem: str | None = None
     waiting: int = 0
     restarts: int = 0
 

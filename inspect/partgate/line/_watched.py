@@ -39,8 +39,8 @@ class WatchedRecorder(Protocol):
     """The recorder, as the supervision sees it. For any thread."""
 
     @property
-    def is_ready(self) -> bool:
-        """Whether it can write now."""
+    def problem(self) -> str | None:
+        """Why it writes no rows now; None while it does."""
         ...
 
     @property
@@ -128,7 +128,7 @@ class Watched:
         return None
 
     def _store(self) -> str | None:
-        return None if self.recorder.is_ready else "the recorder's process is away"
+        return self.recorder.problem
 
     def _output(self) -> str | None:
         return self.output.problem if isinstance(self.output, CheckedOutput) else None

@@ -19,7 +19,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlmodel import Session
 
 from partgate.records._boundary import mapped, store_error
-from partgate.records._errors import StoreBusy, StoreClosed
+from partgate.records._errors import StoreBusy, StoreClosed, StoreMissing
 from partgate.records._home import Home
 from partgate.records._journal import fold_left_behind
 from partgate.records._migrate import prepare
@@ -66,6 +66,7 @@ class Database:
         self._reader = read_database(home.database_path, busy_timeout_s=busy_timeout_s)
         self._writer = write_database(home.database_path, busy_timeout_s=busy_timeout_s)
         self._connection: Connection | None = None
+        self._file: tuple[int, int] | None = None
         self._closed = False
         self._thread = threading.Thread(target=self._run, name="partgate-database", daemon=True)
         self._thread.start()
@@ -150,6 +151,7 @@ class Database:
         """Run acts in one transaction and keep the promises to those who wait."""
         outcomes: list[_Outcome] = []
         try:
+            self._require_same_file()  # before a connection is made: that would make an empty file
             connection = self._connected()
             with connection.begin():
                 outcomes.extend(_attempt(job, connection) for job in jobs)
@@ -164,6 +166,30 @@ class Database:
         if self._connection is None:
             self._connection = self._writer.connect()
         return self._connection
+
+    def _require_same_file(self) -> None:
+        """Go on only if the file at the database's place is still the one that was opened first.
+
+        A file that was moved away, deleted or replaced takes rows for as long as somebody has it open, and
+        nobody finds them there afterwards.
+
+        Raises:
+            StoreMissing: it is another one, or none.
+        """
+        path = self.home.database_path
+        try:
+            status = path.stat()
+        except OSError as error:
+            raise StoreMissing(
+                f"{path}: the database is gone while this program writes ({error.strerror}); put it back"
+            ) from error
+        found = (status.st_dev, status.st_ino)
+        self._file = self._file or found
+        if found != self._file:
+            raise StoreMissing(
+                f"{path}: another file was put in the database's place while this program writes; stop every"
+                " program of this home, see which of the two files it is to be, and start again"
+            )
 
     def _let_go(self) -> None:
         connection, self._connection = self._connection, None

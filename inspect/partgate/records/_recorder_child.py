@@ -74,7 +74,14 @@ def _order(link: "Link") -> dict[str, str] | None:
 def _record(link: "Link", *, home: str, station_id: str, keep: str) -> None:
     place = Home(path=Path(os.fsdecode(bytes.fromhex(home))))  # its name need not be text
     with place.lock(recorder_lock(station_id), timeout_s=LOCK_TIMEOUT_S), Database(place) as database:
-        writer = PartWriter(database, ImageStore(place), station_id=station_id, keep=cast("Keep", keep))
+        writer = PartWriter(
+            database,
+            ImageStore(place),
+            station_id=station_id,
+            keep=cast("Keep", keep),
+            on_trouble=lambda why: link.send("trouble", why=why and why[: wire.MAX_TEXT]),
+        )
+        database.write(lambda _session: None).result(LOCK_TIMEOUT_S)  # a transaction: it can write
         link.send("ready")
         Desk(writer, link).serve()
 

@@ -28,6 +28,7 @@ TURN_S = 0.5
 SILENT_TURNS = 20  # counted, not timed: a line that was itself stopped must not blame its recorder
 FIRST_WAIT_S = 0.1
 LONGEST_WAIT_S = 10.0
+MOST_DOUBLINGS = 7  # beyond LONGEST_WAIT_S already
 ALARM_AT = 5
 READY_S = 30.0
 END_GRACE_S = 10.0  # niced, on a machine that is busy with other work
@@ -63,6 +64,8 @@ class RecorderLink:
         """How often a process was started again."""
         self.pid: int | None = None
         """The process of now."""
+        self.trouble: str | None = None
+        """Why it writes no rows at the moment; None while it does."""
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
@@ -140,6 +143,7 @@ class RecorderLink:
             self._ended(life)
             return 0.0
         self._ready.clear()
+        self.trouble = None
         if life is not None:
             self._hear_last_words(life)
             life.end(grace_s=0.0)
@@ -220,6 +224,8 @@ class RecorderLink:
         match message["kind"]:
             case "ready":
                 self._ready.set()
+            case "trouble":
+                self.trouble = message["why"]
             case "done":
                 failed = dict(message["failed"])
                 for number in message["numbers"]:

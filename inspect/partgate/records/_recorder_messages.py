@@ -3,7 +3,8 @@
 One message is one datagram of a SOCK_SEQPACKET pair: it arrives whole or not at all.
 
     line --> recorder:  begin (for which station), open, close (by number), memory (with its descriptor), end
-    recorder --> line:  ready, done (numbers, and what failed), beat, logged
+    recorder --> line:  ready, done (numbers, and what failed), trouble (why no row is written, or null),
+                        beat, logged
 """
 
 import json

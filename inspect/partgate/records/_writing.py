@@ -11,7 +11,7 @@ import structlog
 from sqlmodel import Session
 
 from partgate.records._database import Database
-from partgate.records._errors import ConstraintViolated, PartNotOpen, StoreBusy, StoreError, StoreUnwritable
+from partgate.records._errors import ConstraintViolated, PartNotOpen, StoreBusy, StoreClosed, StoreError
 from partgate.records._images import AnomalyMap, Image, ImageStore
 from partgate.records._parts import (
     ClosedPart,
@@ -29,6 +29,7 @@ T = TypeVar("T")
 Keep = Literal["all", "flagged"]
 
 RETRY_S = 0.5
+PATIENCE_S = 1.0  # a row takes some milliseconds
 
 log = structlog.get_logger(__name__)
 
@@ -41,15 +42,26 @@ class PartWriter:
         images: where frames and maps are kept.
         station_id: of the parts.
         keep: `flagged` keeps no frames of accepted parts.
+        on_trouble: told why rows are not written for now, and None once they are; in the thread that writes.
     """
 
-    def __init__(self, database: Database, images: ImageStore, *, station_id: str, keep: Keep) -> None:
+    def __init__(
+        self,
+        database: Database,
+        images: ImageStore,
+        *,
+        station_id: str,
+        keep: Keep,
+        on_trouble: Callable[[str | None], None] = lambda why: None,
+    ) -> None:
         self._database, self._images = database, images
         self._station_id, self._keep = station_id, keep
+        self._on_trouble = on_trouble
+        self._trouble: str | None = None
         self._give_up_at: float | None = None
 
     def give_up_after(self, timeout_s: float) -> None:
-        """Wait no longer than this for a disk that is full or locked."""
+        """Wait no longer than this for records that cannot be written."""
         self._give_up_at = time.monotonic() + timeout_s
 
     def write(
@@ -62,7 +74,8 @@ class PartWriter:
     ) -> Mapping[uuid.UUID, StoreError]:
         """Write rows of parts that were opened and of parts that were closed, in one transaction.
 
-        Images are on disk before the rows that name them. A full or locked disk is waited for.
+        Images are on disk before the rows that name them. What is in the way of all rows is waited for, a
+        full disk as well as a database that is damaged: the verdicts have left, and a person may mend it.
 
         Args:
             opened: rows that are there already are left alone.
@@ -114,15 +127,22 @@ class PartWriter:
         tried_before = False
         while True:
             try:
-                return self._written(act), tried_before
-            except (StoreBusy, StoreUnwritable) as error:
+                written = self._written(act)
+            except (ConstraintViolated, StoreClosed):
+                raise  # of these rows alone, or for good
+            except StoreError as error:
                 if self._gives_up():
                     raise
                 log.warning("rows not written yet", error=str(error))
+                self._tell(str(error))
                 time.sleep(RETRY_S)
                 tried_before = True
+            else:
+                self._tell(None)
+                return written, tried_before
 
     def _written(self, act: Callable[[Session], T]) -> T:
+        started_s = time.monotonic()
         done = self._database.write(act)
         while True:
             try:
@@ -130,6 +150,13 @@ class PartWriter:
             except TimeoutError:
                 if self._gives_up():
                     raise StoreBusy("the rows were still waiting when the recorder closed") from None
+                if time.monotonic() - started_s > PATIENCE_S:
+                    self._tell("rows wait for the database: another process holds it, or the disk is slow")
+
+    def _tell(self, why: str | None) -> None:
+        if why != self._trouble:
+            self._trouble = why
+            self._on_trouble(why)
 
     def _gives_up(self) -> bool:
         return self._give_up_at is not None and time.monotonic() >= self._give_up_at

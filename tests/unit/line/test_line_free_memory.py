@@ -50,7 +50,7 @@ def test_it_is_given_back_whenever_parts_may_come_again_and_before(
         supervision.watch(station.watched())
         supervision.turned()
         for is_ready in (False, True):
-            station.recorder.is_ready = is_ready
+            station.recorder.problem = None if is_ready else "away"
             while supervision.ready()[0] is not is_ready or happened[-1] != f"ready {is_ready}":
                 time.sleep(0.01)
     assert [what for what, _ in groupby(happened)] == [

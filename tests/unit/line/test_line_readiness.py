@@ -53,7 +53,7 @@ def lose_proof(station: FakeStation) -> None:
 
 
 def lose_recorder(station: FakeStation) -> None:
-    station.recorder.is_ready = False
+    station.recorder.problem = "database: it is damaged"
 
 
 def lose_gate(station: FakeStation) -> None:
@@ -71,7 +71,7 @@ def lose_gate(station: FakeStation) -> None:
             id="recipe",
         ),
         pytest.param(lose_proof, "parity: model 0123456789ab has not passed the parity gate", id="parity"),
-        pytest.param(lose_recorder, "store: the recorder's process is away", id="recorder"),
+        pytest.param(lose_recorder, "store: database: it is damaged", id="recorder"),
         pytest.param(lose_gate, "output: the PLC does not answer", id="output"),
     ],
 )
@@ -84,7 +84,7 @@ def test_what_is_lost_is_named_and_comes_back(
     assert not readiness.look()
     assert readiness.why_not == why_not
     fresh = FakeStation(tmp_path)
-    station.cameras[1].problem, station.recorder.is_ready, station.output.problem = None, True, None
+    station.cameras[1].problem = station.recorder.problem = station.output.problem = None
     station.judges.coming = fresh.judges.coming
     assert readiness.look()
     assert readiness.why_not is None
@@ -206,12 +206,12 @@ def test_ready_is_told_once_and_only_when_the_loop_has_begun(
         well, proofs = supervision.ready()
         assert well
         assert json.loads(proofs)["why"] is None
-        station.recorder.is_ready = False
+        station.recorder.problem = "the recorder's process is away"
         hear_until(listener, "NOT READY: store")
         well, proofs = supervision.ready()
         assert not well
         assert [proof["name"] for proof in json.loads(proofs)["proofs"] if not proof["proven"]] == ["store"]
-        station.recorder.is_ready = True
+        station.recorder.problem = None
         said = hear_until(listener, "tile, 0 parts, ready")
         assert "READY=1" not in said
         assert supervision.live() == (True, "the loop turns")
@@ -231,10 +231,9 @@ def test_supervision_that_fails_takes_ready_back(tmp_path: Path) -> None:
         failing = False
 
         @property
-        def is_ready(self) -> bool:
+        def problem(self) -> None:
             if self.failing:
                 raise RuntimeError("unforeseen")
-            return True
 
     recorder = BadRecorder()
     station = FakeStation(tmp_path, recorder=recorder)  # type: ignore[arg-type]

@@ -155,6 +155,42 @@ def test_what_a_lost_process_had_not_done_is_sent_again_in_order() -> None:
     assert link.restarts == 1
 
 
+def test_a_process_that_is_lost_for_days_is_started_again_every_ten_seconds() -> None:
+    with _linked(_Played(lambda life, message: None)) as link:
+        link._losses = 5000
+        assert link._lost("it cannot start") == link_module.LONGEST_WAIT_S
+
+
+def test_what_keeps_rows_from_being_written_is_known_until_they_are() -> None:
+    def troubled(life: PlayedLife, message: dict[str, Any]) -> None:
+        if message.get("number") == 0:
+            life.answers.append({"kind": "trouble", "why": "database: it is damaged"})
+        elif message.get("number") == 1:
+            life.answers.append({"kind": "trouble", "why": None})
+        _does(life, message)
+
+    played = _Played(troubled)
+    with _linked(played) as link:
+        told = []
+        for number in (0, 1):
+            link.submit(_close(number))
+            played.wait_done(number + 1)
+            told.append(link.trouble)
+    assert told == ["database: it is damaged", None]
+
+
+def test_the_trouble_of_a_lost_process_is_not_the_next_ones() -> None:
+    def dies_in_trouble(life: PlayedLife, message: dict[str, Any]) -> None:
+        life.answers.append({"kind": "trouble", "why": "database: it is damaged"})
+        life.dead = True
+
+    played = _Played(dies_in_trouble, _does)
+    with _linked(played) as link:
+        link.submit(_close(0))
+        played.wait_done(1)
+        assert link.trouble is None
+
+
 def test_a_frame_over_which_the_process_is_lost_again_and_again_is_given_up() -> None:
     def dies_of_it(life: PlayedLife, message: dict[str, Any]) -> None:
         if message.get("number") == 1 and not message["images_lost"]:

@@ -1,12 +1,15 @@
 """The recorder in a process of its own: what the line sees of it, and what is in the records at the end."""
 
 import os
+import shutil
 import signal
 import time
 import uuid
+from collections.abc import Callable
 from typing import Any, Literal
 
 import numpy as np
+import pysqlite3.dbapi2 as sqlite
 import pytest
 from sqlmodel import select
 from structlog.testing import capture_logs
@@ -30,7 +33,7 @@ from partgate.records import (
     balance,
     utc_now,
 )
-from partgate.records._journal import Journal, journal_path
+from partgate.records._journal import Journal, fold, journal_path
 from partgate.records._recorder import Recorder
 from partgate.records._recorder_process import SLOW_WRITE_S
 from partgate_station import AlreadyRunning, Verdict
@@ -256,13 +259,68 @@ def test_a_disk_that_refuses_the_trigger_is_what_the_future_carries(
     def broken(descriptor: int) -> None:
         raise OSError(5, "Input/output error")
 
-    with _recorder(database) as recorder:
-        monkeypatch.setattr(os, "fdatasync", broken)
-        refused = OpenPart(trigger_id=1, triggered_at=utc_now())
-        with pytest.raises(StoreUnwritable, match="Input/output error"):
-            recorder.open_part(refused).result(TIMEOUT_S)
-        monkeypatch.undo()
-        with pytest.raises(PartNotOpen):
-            recorder.close_part(_closed(refused.part_id))
-        recorder.close_part(_closed(_opened(recorder, 2)))
+    recorder = _recorder(database)
+    monkeypatch.setattr(os, "fdatasync", broken)
+    refused = OpenPart(trigger_id=1, triggered_at=utc_now())
+    with pytest.raises(StoreUnwritable, match="Input/output error"):
+        recorder.open_part(refused).result(TIMEOUT_S)
+    monkeypatch.undo()
+    with pytest.raises(PartNotOpen):
+        recorder.close_part(_closed(refused.part_id))
+    recorder.close_part(_closed(_opened(recorder, 2)))
+    with pytest.raises(RecordingFailed, match="Input/output error"):
+        recorder.close()
     assert set(_rows(database)) == {2}
+    # What was refused may lie there whole: with it the ledger has no hole, without it nothing is lost.
+    assert fold(database, "one") == 1
+    assert set(_rows(database)) == {1, 2}
+
+
+def test_records_that_cannot_be_written_are_a_problem_until_they_can_and_nothing_is_lost(
+    home: Home, database: Database
+) -> None:
+    """A database that is damaged, not full: before, every verdict was thrown away, and nobody knew."""
+    content = home.database_path.read_bytes()
+    with _recorder(database) as recorder:
+        recorder.wait_ready(TIMEOUT_S)
+        assert recorder.problem is None
+        connection = sqlite.connect(str(home.database_path))
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        connection.close()
+        whole = home.database_path.read_bytes()
+        with home.database_path.open("r+b") as file:
+            file.seek(100)
+            file.write(b"\xff" * (len(whole) - 100))
+        recorder.close_part(_closed(_opened(recorder, 1)))
+        _until(lambda: recorder.problem is not None)
+        assert "damaged" in str(recorder.problem)
+        with home.database_path.open("r+b") as file:
+            file.write(whole)
+        _until(lambda: recorder.problem is None)
+    assert content[:16] == whole[:16]
+    assert _rows(database)[1].verdict is Verdict.REJECT
+
+
+def test_another_file_in_the_databases_place_is_a_problem(home: Home, database: Database) -> None:
+    recorder = _recorder(database)
+    recorder.wait_ready(TIMEOUT_S)
+    recorder.close_part(_closed(_opened(recorder, 1)))
+    _until(lambda: 1 in _rows(database))
+    shutil.copy(home.database_path, home.path / "backup.db")
+    (home.path / "backup.db").replace(home.database_path)
+    part = _closed(_opened(recorder, 2), Verdict.ACCEPT)
+    recorder.note_verdict(part)
+    recorder.close_part(part)
+    _until(lambda: recorder.problem is not None)
+    assert "another file was put in the database's place" in str(recorder.problem)
+    with pytest.raises(RecordingFailed):
+        recorder.close(timeout_s=1)
+    with Database.open(home) as restored:  # what was not in the backup's time is in the journal
+        assert _rows(restored)[2].verdict is Verdict.ACCEPT
+
+
+def _until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + TIMEOUT_S
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.02)
