@@ -2,7 +2,13 @@
 
 from partgate.records import audit
 from partgate.records._activity import Activity, ActivityReader, LastPart, activity, station_names
-from partgate.records._balance import Balance, balance, count_unconfirmed, require_station
+from partgate.records._balance import (
+    Balance,
+    balance,
+    count_unconfirmed,
+    require_station,
+    stations_with_open_parts,
+)
 from partgate.records._database import Database
 from partgate.records._errors import (
     ConstraintViolated,
@@ -154,6 +160,7 @@ __all__ = [
     "rollback",
     "sqlite_version",
     "station_names",
+    "stations_with_open_parts",
     "suspects",
     "utc_now",
     "verify_audit",

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import sqlmodel
-from sqlalchemy import ColumnElement, func, select
+from sqlalchemy import ColumnElement, func, literal_column, select
 from sqlmodel import Session, col
 
 from partgate.records._tables import Part, SignalState, Station
@@ -24,6 +24,16 @@ class Balance:
     balanced: bool
     """`triggers = accept + review + reject + undecided`."""
 
+    @property
+    def closed(self) -> int:
+        """Parts with a verdict."""
+        return self.accept + self.review + self.reject + self.undecided
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether every trigger has a row, closed or open; what is open is in work, or was left behind."""
+        return self.triggers == self.closed + self.open
+
 
 def balance(session: Session, station_id: str | None = None) -> Balance:
     """Count the ledger of one station or of all, in one statement and so at one moment."""
@@ -41,6 +51,14 @@ def balance(session: Session, station_id: str | None = None) -> Balance:
     return Balance(**counts, balanced=counts["triggers"] == closed)
 
 
+def stations_with_open_parts(session: Session, station_id: str | None = None) -> tuple[str, ...]:
+    """Return the stations that have parts without a verdict."""
+    statement = sqlmodel.select(Part.station_id).where(col(Part.verdict).is_(None)).distinct()
+    if station_id is not None:
+        statement = statement.where(col(Part.station_id) == station_id)
+    return tuple(session.exec(statement).all())
+
+
 def require_station(session: Session, station_id: str) -> None:
     """Do nothing where a station has run in this home.
 
@@ -54,7 +72,9 @@ def require_station(session: Session, station_id: str) -> None:
 
 def count_unconfirmed(session: Session, station_id: str | None = None) -> int:
     """Return how many closed parts' signals were not confirmed, of one station or of all."""
-    statement = select(_count(col(Part.signal_state) == SignalState.UNCONFIRMED))
+    # As a text in the statement, not as its parameter: only so SQLite knows that the index of those suits.
+    unconfirmed: ColumnElement[str] = literal_column(f"'{SignalState.UNCONFIRMED.value}'")
+    statement = select(func.count()).where(col(Part.signal_state) == unconfirmed)
     if station_id is not None:
         statement = statement.where(col(Part.station_id) == station_id)
     return session.connection().scalar(statement) or 0

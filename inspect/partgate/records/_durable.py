@@ -15,6 +15,9 @@ from pathlib import Path
 
 from partgate.records._errors import StoreUnwritable
 
+INCOMING = ".incoming"
+"""The folder, beside those of files by their hash, in which files are until they are whole."""
+
 _numbers = itertools.count()
 _named: set[Path] = set()  # folders whose own names this process has put on the disk
 
@@ -47,9 +50,11 @@ def write_new(path: Path, sha256: str, content: bytes) -> NewFile:
     """
     if _holds(path, content):
         return NewFile(path=path, sha256=sha256, written=None)
-    temporary = path.with_name(f".{sha256}-{os.getpid()}-{next(_numbers)}.part")
+    # In a folder of their own: who looks for what a killed process left need not go through all images.
+    temporary = path.parent.parent / INCOMING / f"{sha256}-{os.getpid()}-{next(_numbers)}.part"
     try:
         _make(path.parent)
+        temporary.parent.mkdir(exist_ok=True)
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
         try:
             _write(descriptor, content)

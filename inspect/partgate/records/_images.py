@@ -11,7 +11,7 @@ from typing import Final, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from partgate.records._durable import NewFile, settle, write_new
+from partgate.records._durable import INCOMING, NewFile, settle, write_new
 from partgate.records._errors import ImageMissing, StoreDamaged
 from partgate.records._home import Home
 
@@ -96,7 +96,7 @@ class ImageStore:
         """Delete files that a killed process left half-written, an hour old or more; return how many."""
         swept = 0
         for folder in (self._images_path, self._maps_path):
-            for path in folder.glob("*/.*.part"):
+            for path in folder.glob(f"{INCOMING}/*.part"):
                 swept += _swept(path)
         return swept
 

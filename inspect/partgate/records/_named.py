@@ -2,10 +2,10 @@
 
 import uuid
 
-from sqlalchemy import ColumnElement, or_
-from sqlmodel import col
+from sqlalchemy import ColumnElement, and_, or_
+from sqlmodel import col, select
 
-from partgate.records._tables import Part
+from partgate.records._tables import Part, Station
 
 PREFIX = "part:"
 MAX_INTEGER = 2**63 - 1
@@ -27,9 +27,11 @@ def part_named(text: str) -> ColumnElement[bool]:
     triggers for itself, and a part that came by twice keeps its serial number.
     """
     name = text.strip()
-    meant = [col(Part.serial_number) == name]
+    # Each of the three by an index, or SQLite reads all parts. NOT NULL, as that of serial numbers says.
+    meant = [and_(col(Part.serial_number) == name, col(Part.serial_number).is_not(None))]
     if (part_id := part_id_in(name)) is not None:
         meant.append(col(Part.id) == part_id)
     if name.isascii() and name.isdigit() and len(name) <= MAX_DIGITS and int(name) <= MAX_INTEGER:
-        meant.append(col(Part.trigger_id) == int(name))
+        stations = select(Station.id)
+        meant.append(and_(col(Part.station_id).in_(stations), col(Part.trigger_id) == int(name)))
     return or_(*meant)

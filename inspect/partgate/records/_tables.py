@@ -20,6 +20,7 @@ from sqlalchemy import (
     MetaData,
     String,
     UniqueConstraint,
+    text,
 )
 from sqlalchemy.types import TypeDecorator
 from sqlmodel import Field, SQLModel
@@ -214,6 +215,10 @@ class Part(Base, table=True):
         CheckConstraint("verdict <> 'UNDECIDED' OR reason IS NOT NULL", name="undecided_says_why"),
         CheckConstraint("signal_state IN ('CONFIRMED', 'UNCONFIRMED')", name="signal_state"),
         Index("ix_part_verdict_triggered_at", "verdict", "triggered_at"),
+        # Of few rows each: for these a start, a balance or a person's question would else read all parts.
+        Index("ix_part_open", "station_id", "trigger_id", sqlite_where=text("verdict IS NULL")),
+        Index("ix_part_unconfirmed", "station_id", sqlite_where=text("signal_state = 'UNCONFIRMED'")),
+        Index("ix_part_serial_number", "serial_number", sqlite_where=text("serial_number IS NOT NULL")),
     )
 
     id: uuid.UUID = Field(default_factory=new_id, primary_key=True)

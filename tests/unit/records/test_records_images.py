@@ -55,7 +55,12 @@ def test_a_file_lies_under_its_own_hash_and_nothing_else_does(home: Home, images
 def test_what_is_there_is_not_written_again(home: Home, images: ImageStore) -> None:
     """A file that replaces another frees its blocks, for which everybody's next commit may have to wait."""
     image, anomaly_map = images.put(GREY), images.put_map(np.ones((4, 4), np.float32))
-    files = [path for folder in (home.images_path, home.maps_path) for path in folder.rglob("*.*")]
+    files = [
+        path
+        for folder in (home.images_path, home.maps_path)
+        for path in folder.rglob("*.*")
+        if path.is_file()
+    ]
     before = [path.stat().st_ino for path in files]
     assert images.put_all([GREY], [np.ones((4, 4), np.float32)]) == [image, anomaly_map]
     assert [path.stat().st_ino for path in files] == before
@@ -166,13 +171,31 @@ def test_a_failing_disk_leaves_no_half_file(
 
 def test_sweeping_takes_old_leftovers_only(home: Home, images: ImageStore) -> None:
     sha256 = images.put(GREY)
-    folder = home.images_path / sha256[:2]
-    old, new = folder / ".a.part", folder / ".b.part"
+    folder = home.images_path / ".incoming"
+    old, new = folder / "a.part", folder / "b.part"
     for path in (old, new):
         path.write_bytes(b"half")
     os.utime(old, (0, 0))
     assert images.sweep() == 1
     assert (old.exists(), new.exists(), images.has(sha256)) == (False, True, True)
+
+
+def test_sweeping_goes_through_no_folder_of_images(
+    images: ImageStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A start that reads the names of months of images takes minutes."""
+    for number in range(40):
+        images.put(GREY + np.uint8(number))
+    looked: list[str] = []
+    scan = os.scandir
+
+    def noted(path: object) -> object:
+        looked.append(str(path))
+        return scan(path)  # type: ignore[call-overload] # as it was called
+
+    monkeypatch.setattr(os, "scandir", noted)
+    images.sweep()
+    assert {Path(one).name for one in looked} <= {".incoming", "images", "maps"}
 
 
 def test_of_many_images_one_that_fails_fails_alone(
@@ -194,5 +217,10 @@ def test_of_many_images_one_that_fails_fails_alone(
     assert isinstance(refused, ValueError)
     np.testing.assert_array_equal(images.get(whole), GREY)
     np.testing.assert_array_equal(images.get_map(mapped), np.ones((4, 4), np.float32))
-    files = [path for folder in (home.images_path, home.maps_path) for path in folder.rglob("*.*")]
+    files = [
+        path
+        for folder in (home.images_path, home.maps_path)
+        for path in folder.rglob("*.*")
+        if path.is_file()
+    ]
     assert len(files) == 2

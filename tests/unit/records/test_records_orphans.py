@@ -124,6 +124,9 @@ def test_a_home_of_before_gets_the_table_and_keeps_its_rows(home: Home) -> None:
     for statement in (
         "DROP TABLE orphan_frame",
         "ALTER TABLE frame DROP COLUMN map_box",
+        "DROP INDEX ix_part_open",
+        "DROP INDEX ix_part_unconfirmed",
+        "DROP INDEX ix_part_serial_number",
         "PRAGMA user_version=1",
         "UPDATE alembic_version SET version_num = '0001'",
     ):
