@@ -19,14 +19,21 @@ def balance_json(balance: "Balance") -> dict[str, Any]:
     }
 
 
-def balance_line(balance: "Balance") -> str:
-    """Return the balance as one line a person can check."""
+def in_work(balance: "Balance", *, running: bool) -> int:
+    """Return how many open parts are in work: all of them, while their stations run and no row is missing."""
+    return balance.open if running and balance.is_whole else 0
+
+
+def balance_line(balance: "Balance", *, in_work: int = 0) -> str:
+    """Return the balance as one line a person can check; parts in work are no fault."""
     sum_line = (
-        f"{balance.triggers} triggers = {balance.accept} accept + {balance.review} review"
+        f"{balance.triggers - in_work} triggers = {balance.accept} accept + {balance.review} review"
         f" + {balance.reject} reject + {balance.undecided} undecided"
     )
     if balance.balanced:
         return f"{sum_line}: balanced"
+    if in_work:
+        return f"{sum_line}: balanced, {in_work} more in work"
     return f"{sum_line}, {balance.open} open: NOT BALANCED"
 
 

@@ -1,13 +1,13 @@
 """What a station is doing, in lines for people and in JSON for programs."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
-from partgate.cli._ledger_text import balance_json, balance_line
+from partgate.cli._ledger_text import balance_json, balance_line, in_work
 from partgate_station import Verdict
 
 if TYPE_CHECKING:
@@ -138,12 +138,10 @@ def _image_alarm(now: StationNow) -> str | None:
 
 
 def _in_all(balance: "Balance", *, running: bool) -> Text:
-    """Return the ledger's balance; while the station runs, one part may be in work."""
-    closed = balance.accept + balance.review + balance.reject + balance.undecided
-    if running and balance.open == 1 and balance.triggers == closed + 1:
-        done = replace(balance, triggers=closed, open=0, balanced=True)
-        return _line("in all", f"{balance_line(done)}, 1 more in work")
-    return _line("in all", balance_line(balance), "" if balance.balanced else "red")
+    """Return the ledger's balance; while the station runs, some parts may be in work."""
+    working = in_work(balance, running=running)
+    fine = balance.balanced or working
+    return _line("in all", balance_line(balance, in_work=working), "" if fine else "red")
 
 
 def _judges(last: "LastPart") -> str:

@@ -117,13 +117,20 @@ class ActivityReader:
         )
 
     def _read_today(self, session: Session, at: datetime) -> Counter[Verdict | None]:
-        midnight = at.replace(hour=0, minute=0, second=0, microsecond=0)
+        midnight = _midnight(at)
         if self._today is None or self._today[0] != midnight:
             first = _first_since(session, self._station_id, midnight)
             if first is None:
                 return Counter()
             self._today = (midnight, Tally(self._station_id, first_trigger_id=first))
         return self._today[1].read(session)
+
+
+def _midnight(at: datetime) -> datetime:
+    """Return the beginning of the day, of another offset on the two days on which the clocks change."""
+    naive = at.replace(hour=0, minute=0, second=0, microsecond=0, tzinfo=None)
+    is_here = at.utcoffset() == at.astimezone().utcoffset()
+    return naive.astimezone() if is_here else naive.replace(tzinfo=at.tzinfo)
 
 
 def activity(session: Session, station_id: str, *, name: str = "", now: datetime | None = None) -> Activity:

@@ -16,6 +16,7 @@ from partgate_station import AlreadyRunning, CannotWrite, MissingInput
 POLL_S = 0.02
 # Longer than `Home.holder` may have a lock: a look at it must not keep a station from starting.
 GLANCE_S = 0.1
+HOLDER_BYTES = 128
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -202,9 +203,11 @@ def _acquire(descriptor: int, home: Path, name: str, timeout_s: float) -> None:
 
 
 def _write_holder(descriptor: int) -> None:
+    """Say who holds the lock: a courtesy, without which a full disk must not keep anybody from looking."""
     text = json.dumps({"pid": os.getpid(), "since": datetime.now(UTC).isoformat(timespec="seconds")})
-    os.ftruncate(descriptor, 0)
-    os.pwrite(descriptor, text.encode(), 0)
+    # Over what stands there, and as long: to cut that off first would give back the block that this needs.
+    with contextlib.suppress(OSError):
+        os.pwrite(descriptor, text.encode().ljust(HOLDER_BYTES), 0)
 
 
 def _holder(descriptor: int) -> Holder:

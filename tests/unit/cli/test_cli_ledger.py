@@ -4,9 +4,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from sqlmodel import Session
 
 from commands import in_process, last_json
-from partgate.records import Database, Home, ImageStore, OrphanRecorder, RecordedOrphan, add_station
+from partgate.records import Database, Home, ImageStore, OrphanRecorder, Part, RecordedOrphan, add_station
 
 
 @pytest.fixture
@@ -48,3 +49,39 @@ def test_a_station_that_never_ran_here_is_no_empty_ledger(
     done = in_process("ledger", "--station", "onn", home=home, capsys=capsys)
     assert done.returncode == 66
     assert done.stderr == "partgate: no station 'onn' has run in this home (did you mean one?)\n"
+
+
+def test_parts_in_work_are_no_fault_of_the_ledger(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Three at once since the next part is taken in while one is judged; more where a gate confirms."""
+
+    def parts(session: Session) -> None:
+        now = datetime.now(UTC)
+        session.add_all(Part(station_id="two", trigger_id=number, triggered_at=now) for number in (1, 2, 3))
+
+    opened = Home.open(home)
+    with Database.open(opened) as database:
+        database.write(parts).result()
+    with opened.lock("station-two"):
+        done = in_process("ledger", home=home, capsys=capsys)
+        assert done.returncode == 0
+        assert "0 undecided: balanced, 3 more in work" in done.stdout
+        told = last_json(in_process("ledger", "--json", home=home, capsys=capsys))
+        assert (told["open"], told["in_work"], told["balanced"]) == (3, 3, False)
+    with opened.lock("station-one"):  # of another station: nobody works on these
+        done = in_process("ledger", home=home, capsys=capsys)
+    assert done.returncode == 1
+    assert "3 open: NOT BALANCED" in done.stdout
+
+
+def test_a_trigger_without_a_row_is_a_fault_whoever_runs(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def parts(session: Session) -> None:
+        now = datetime.now(UTC)
+        session.add_all(Part(station_id="two", trigger_id=number, triggered_at=now) for number in (1, 3))
+
+    opened = Home.open(home)
+    with Database.open(opened) as database:
+        database.write(parts).result()
+    with opened.lock("station-two"):
+        assert in_process("ledger", home=home, capsys=capsys).returncode == 1

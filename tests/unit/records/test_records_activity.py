@@ -1,5 +1,6 @@
 """What a station is doing, and counting it without counting twice."""
 
+import time
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta, timezone
 
@@ -21,6 +22,7 @@ from partgate.records import (
     station_names,
 )
 from partgate.records import activate as activate_recipe
+from partgate.records._activity import _midnight
 from partgate_station import AlreadyRunning, Recipe, Thresholds, Verdict
 
 NOON = datetime(2026, 6, 1, 12, 0, tzinfo=timezone(timedelta(hours=2)))
@@ -166,3 +168,24 @@ def test_a_holder_that_has_not_written_its_name(home: Home) -> None:
         (home.path / "locks" / "station-line1.lock").write_text("")
         assert home.holder("station-line1") == Holder(pid=None, since=None)
         assert "just started" in str(home.holder("station-line1"))
+
+
+@pytest.mark.parametrize(
+    ("at", "begins"),
+    [
+        pytest.param("2026-03-29T12:00:00+02:00", "2026-03-28T23:00:00+00:00", id="spring"),
+        pytest.param("2026-10-25T12:00:00+01:00", "2026-10-24T22:00:00+00:00", id="autumn"),
+        pytest.param("2026-07-01T12:00:00+02:00", "2026-06-30T22:00:00+00:00", id="summer"),
+        pytest.param("2026-07-01T12:00:00+05:30", "2026-06-30T18:30:00+00:00", id="elsewhere"),
+    ],
+)
+def test_the_day_begins_at_midnight_also_when_the_clocks_change(
+    at: str, begins: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TZ", "Europe/Berlin")
+    time.tzset()
+    try:
+        assert _midnight(datetime.fromisoformat(at)) == datetime.fromisoformat(begins)
+    finally:
+        monkeypatch.undo()
+        time.tzset()

@@ -75,3 +75,25 @@ def test_a_holder_that_has_not_written_its_name_yet(home: Home) -> None:
         (home.path / "locks" / "line.lock").write_text("")
         with pytest.raises(AlreadyRunning, match="just started"), home.lock("line", timeout_s=0.05):
             pass
+
+
+def test_a_full_disk_keeps_nobody_from_a_lock(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who holds it is a courtesy: without room for it every command ended in a traceback."""
+
+    def full(descriptor: int, content: bytes, offset: int) -> int:
+        raise OSError(28, "No space left on device")
+
+    with home.lock("station-line1"):
+        pass
+    monkeypatch.setattr("os.pwrite", full)
+    with home.lock("station-line1"):
+        assert home.holder("station-line1") is not None
+
+
+def test_a_lock_names_its_holder_whatever_stood_there(home: Home) -> None:
+    (home.path / "locks").mkdir(exist_ok=True)
+    (home.path / "locks" / "station-line1.lock").write_text("x" * 100)
+    with home.lock("station-line1"):
+        holder = home.holder("station-line1")
+        assert holder is not None
+        assert holder.pid is not None

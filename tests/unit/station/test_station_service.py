@@ -35,13 +35,20 @@ def test_a_wrong_file_is_not_tried_again_and_a_camera_that_is_off_is() -> None:
     assert unit["Unit.StartLimitIntervalSec"] == ["0"]
 
 
-def test_the_manager_is_told_and_tells_the_station_alone() -> None:
+def test_what_is_expendable_may_go_and_what_was_handed_over_is_written() -> None:
+    unit = settings(UNIT.read_text())
+    # `stop` would end the station when the kernel takes a camera or the recorder, which it starts again.
+    assert unit["Service.OOMPolicy"] == ["continue"]
+    # `mixed` kills the recorder at once when the station was killed, with verdicts that it has in hand.
+    assert unit["Service.KillMode"] == ["control-group"]
+
+
+def test_the_manager_is_told_and_tells_the_station() -> None:
     unit = settings(UNIT.read_text())
     assert unit["Service.Type"] == ["notify"]
     assert unit["Service.NotifyAccess"] == ["main"]
     assert float(unit["Service.WatchdogSec"][0]) >= 10
     assert unit["Service.TimeoutStopSec"] == ["10"]
-    assert unit["Service.KillMode"] == ["mixed"]
 
 
 def test_the_recorder_may_come_back_from_what_is_left_over() -> None:
