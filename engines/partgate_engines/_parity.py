@@ -23,8 +23,8 @@ LARGEST_DIFFERENCE = 1e-3
 less than 1e-5; the rest is for other libraries and processors."""
 
 LARGEST_REDUCED_DIFFERENCE = 0.05
-"""Of a score, in parts of its scale: what a reduced precision may differ by. Int8 differs from torch by 0.003
-at most (docs/decisions/0007); a score that is a part or a multiple of the right one keeps every order."""
+"""Of a score or map, in parts of its scale: what a reduced precision may differ by. Int8 differs by 0.007 and
+0.009 at most (docs/decisions/0007); what is a part or a multiple of the right one keeps every order."""
 
 LEAST_RANK_CORRELATION = 0.999
 """What a reduced precision must keep of the order of all patches of all golden frames."""
@@ -132,7 +132,7 @@ def verify_parity(
     """Judge golden frames and compare: the gate that every runtime passes before it judges parts.
 
     In float32 no score and no map may differ by more than a thousandth of its scale; in a reduced
-    precision no score by more than a twentieth, and the order of all patches must be kept (Spearman's rank
+    precision by no more than a twentieth, and the order of all patches must be kept (Spearman's rank
     correlation, 0.999). In either no verdict at the bundle's thresholds may be another one. Nothing that
     a runtime does ends this with an error: a frame that it refuses is a problem in the report.
 
@@ -193,8 +193,8 @@ def answer(runtime: Runtime, pixels: NDArray[np.uint8], regions: tuple[Region, .
 
 _FULL_BOUND = f"scores and maps within {LARGEST_DIFFERENCE:g} of their scale, no other verdict"
 _REDUCED_BOUND = (
-    f"scores within {LARGEST_REDUCED_DIFFERENCE:g} of their scale, rank correlation of all patches at least"
-    f" {LEAST_RANK_CORRELATION:g}, no other verdict"
+    f"scores and maps within {LARGEST_REDUCED_DIFFERENCE:g} of their scale, rank correlation of all patches"
+    f" at least {LEAST_RANK_CORRELATION:g}, no other verdict"
 )
 
 
@@ -285,11 +285,8 @@ def _frame_problem(frame: FrameParity, *, is_full: bool) -> str | None:
             f"{frame.name}: {frame.verdict.value} at {frame.here:.6g},"
             f" expected {frame.expected.value} at {frame.reference:.6g}"
         )
-    is_near = (
-        max(frame.score_difference, frame.map_difference) <= LARGEST_DIFFERENCE
-        if is_full
-        else frame.score_difference <= LARGEST_REDUCED_DIFFERENCE
-    )
+    largest = LARGEST_DIFFERENCE if is_full else LARGEST_REDUCED_DIFFERENCE
+    is_near = max(frame.score_difference, frame.map_difference) <= largest
     if is_near:
         return None
     return (

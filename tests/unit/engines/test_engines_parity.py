@@ -177,6 +177,7 @@ def noisy(share: float) -> Callable[[float, NDArray[np.float32]], Answer]:
         pytest.param(scaled(0.85), "of its scale", id="too-small"),
         pytest.param(scaled(0.6), "of its scale", id="far-too-small"),
         pytest.param(scaled(2.0), "of its scale", id="doubled"),
+        pytest.param(lambda s, m: (s, m * np.float32(1.2)), "the map differs", id="the-map-alone"),
         pytest.param(noisy(0.3), "rank correlation", id="another-order"),
         pytest.param(shuffled, "rank correlation", id="shuffled"),
         pytest.param(lambda s, m: (s * 0.001, m), "expected REJECT", id="flips"),
