@@ -73,7 +73,8 @@ class QueueQuery(Filter):
 class PartQuery(Filter):
     """What the address of a part's page may say."""
 
-    frame: int = Field(default=0, ge=0, le=10_000)
+    frame: int | None = Field(default=None, ge=0, le=10_000)
+    """Which of the part's frames to show; None: the one that decided."""
     done: uuid.UUID | None = None
     """The part that was decided a moment ago."""
 

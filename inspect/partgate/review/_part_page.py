@@ -13,6 +13,7 @@ from partgate.records import Frame, ImageState, Part, Recipe, Station
 from partgate.review._queue import ReviewLine, reviews_of
 from partgate.review._recipe_content import Limits, limits_in
 from partgate.review._rows import row, rows, text_of
+from partgate.review._worst_frame import worst_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +62,11 @@ class PartView:
     """Of that recipe, as it is stored."""
     frames: tuple[FrameView, ...] = ()
     reviews: tuple[ReviewLine, ...] = ()
+
+    @property
+    def decisive(self) -> int:
+        """The position of the frame whose score the part has; 0 where no frame has one."""
+        return worst_of([frame.score for frame in self.frames])
 
 
 def part_view(session: Session, part_id: uuid.UUID) -> PartView | None:

@@ -4,6 +4,7 @@ Texts of enums are read as texts: a row of a later version shows as what it says
 """
 
 import uuid
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -15,6 +16,7 @@ from sqlmodel import Session, col
 from partgate.records import Frame, ImageState, Part, Recipe, Review, User
 from partgate.review._filter import Filter
 from partgate.review._rows import row, rows, text_of
+from partgate.review._worst_frame import worst_of
 
 PAGE_SIZE = 24
 
@@ -46,7 +48,7 @@ class PartLine:
     reason: str | None
     score: float | None
     frame_id: uuid.UUID | None = None
-    """The first frame whose image is kept, None if there is none."""
+    """Of the frames whose image is kept the one with the highest score, None if there is none."""
     review: ReviewLine | None = None
 
 
@@ -153,17 +155,23 @@ def with_details(session: Session, lines: Sequence[PartLine]) -> tuple[PartLine,
     """Return the lines with their latest review and the frame to show."""
     ids = [line.id for line in lines]
     latest = {review.part_id: review for review in reversed(reviews_of(session, ids))}
-    frames = _first_kept_frames(session, ids)
+    frames = _worst_kept_frames(session, ids)
     return tuple(replace(line, review=latest.get(line.id), frame_id=frames.get(line.id)) for line in lines)
 
 
-def _first_kept_frames(session: Session, part_ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, uuid.UUID]:
-    query = (
-        select(col(Frame.part_id), col(Frame.id))
+def _worst_kept_frames(session: Session, part_ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, uuid.UUID]:
+    query: Select[*tuple[Any, ...]] = (
+        select(col(Frame.part_id), col(Frame.id), col(Frame.score))
         .where(col(Frame.part_id).in_(part_ids), col(Frame.image_state) == ImageState.KEPT)
-        .order_by(col(Frame.id).desc())
+        .order_by(col(Frame.id))
     )
-    return {frame["part_id"]: frame["id"] for frame in rows(session, query)}
+    kept: defaultdict[uuid.UUID, list[RowMapping]] = defaultdict(list)
+    for frame in rows(session, query):
+        kept[frame["part_id"]].append(frame)
+    return {
+        part_id: frames[worst_of([frame["score"] for frame in frames])]["id"]
+        for part_id, frames in kept.items()
+    }
 
 
 def _lines() -> Select[*tuple[Any, ...]]:

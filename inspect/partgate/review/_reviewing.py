@@ -119,14 +119,15 @@ def _show(
             "ahead": _frames_ahead(session, following if following != part_id else None),
             "done": _done(session, query.done),
         }
-    frame = part.frames[query.frame] if query.frame < len(part.frames) else None
+    position = part.decisive if query.frame is None else query.frame
+    frame = part.frames[position] if position < len(part.frames) else None
     return site.pages.page(
         request,
         "part.html",
         status=status,
         part=part,
         frame=frame,
-        position=query.frame,
+        position=position,
         has_file=frame is not None and _has_file(site, frame),
         has_map=frame is not None and _has_map(site, frame),
         worst_region=None if frame is None else _worst_region(site, part, frame),
@@ -161,9 +162,12 @@ def _worst_region(site: Site, part: PartView, frame: FrameView) -> str | None:
 
 
 def _frames_ahead(session: Session, part_id: uuid.UUID | None) -> list[FrameView]:
-    """Return the first frame of the part that comes next, for the browser to fetch in good time."""
+    """Return the frame that the part's page will show, for the browser to fetch in good time."""
     part = None if part_id is None else part_view(session, part_id)
-    return [frame for frame in part.frames[:1] if frame.kept] if part else []
+    if part is None or not part.frames:
+        return []
+    shown = part.frames[part.decisive]
+    return [shown] if shown.kept else []
 
 
 def _done(session: Session, part_id: uuid.UUID | None) -> PartView | None:

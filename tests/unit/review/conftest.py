@@ -3,7 +3,7 @@
 import re
 import shutil
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -66,8 +66,15 @@ class Line:
         values[2:4, 5:7] = peak
         return self.images.put_map(values)
 
-    def part(self, verdict: Verdict | None = Verdict.REJECT, *, frames: int = 1, **values: Any) -> uuid.UUID:
-        """Add a part; `frames` images of it are kept, each with a map."""
+    def part(
+        self,
+        verdict: Verdict | None = Verdict.REJECT,
+        *,
+        frames: int = 1,
+        scores: Sequence[float | None] = (),
+        **values: Any,
+    ) -> uuid.UUID:
+        """Add a part; `frames` images of it are kept, each with a map, or one for each of the scores."""
         self.triggers += 1
         at = BEGIN + timedelta(seconds=3 * self.triggers)
         reason = "DEADLINE: no frame" if verdict is Verdict.UNDECIDED else None
@@ -85,7 +92,8 @@ class Line:
             "closed_at": None if verdict is None else at,
         }
         part_id = new_id()
-        rows = [self._frame(part_id, number, at) for number in range(frames)]
+        given = scores or (34.5,) * frames
+        rows = [self._frame(part_id, number, at, score) for number, score in enumerate(given)]
 
         def act(session: Session) -> None:
             session.add(Part(id=part_id, **(usual | values)))
@@ -96,7 +104,7 @@ class Line:
         self.parts.append(part_id)
         return part_id
 
-    def _frame(self, part_id: uuid.UUID, number: int, at: datetime) -> Frame:
+    def _frame(self, part_id: uuid.UUID, number: int, at: datetime, score: float | None) -> Frame:
         return Frame(
             part_id=part_id,
             camera_id=f"camera{number}",
@@ -105,7 +113,7 @@ class Line:
             height_px=48,
             width_px=64,
             channels=1,
-            score=34.5,
+            score=score,
             image_state=ImageState.KEPT,
             image_sha256=self.image(seed=10 * self.triggers + number),
             map_sha256=self.anomaly_map(),

@@ -156,6 +156,61 @@ def test_a_part_without_frames_and_one_with_several(reviewer: Any, line: Any) ->
     assert "none with this number" in pages[3]
 
 
+def _shown(text: str) -> str:
+    found = re.search(r"/frames/([0-9a-f-]+)/", text)
+    assert found is not None
+    return found[1]
+
+
+@pytest.mark.parametrize(
+    ("scores", "decisive"),
+    [
+        pytest.param((3.0, 34.5, 12.0), 1, id="the highest"),
+        pytest.param((None, 34.5, float("inf")), 1, id="the highest that is finite"),
+        pytest.param((34.5, 34.5), 0, id="the first of equals"),
+        pytest.param((None, None), 0, id="the first where none has one"),
+        pytest.param((-3.0, -2.0, None), 1, id="below zero"),
+    ],
+)
+def test_a_part_opens_on_the_frame_that_decided(
+    scores: tuple[float | None, ...], decisive: int, reviewer: Any, line: Any
+) -> None:
+    part = line.part(scores=scores)
+    shown = _shown(reviewer.get(f"/parts/{part}").text)
+    assert shown == _shown(reviewer.get(f"/parts/{part}?frame={decisive}").text)
+    assert shown == _shown(reviewer.get("/").text), "the list shows the same frame"
+    newer = line.part()
+    ahead = re.search(r'data-ahead="/frames/([0-9a-f-]+)/image', reviewer.get(f"/parts/{newer}").text)
+    assert ahead is not None
+    assert ahead[1] == shown, "and it is fetched in good time"
+
+
+def test_the_list_shows_the_worst_of_the_frames_that_were_kept(reviewer: Any, line: Any) -> None:
+    part = line.part(scores=(3.0, 34.5, 12.0))
+    line.force("UPDATE frame SET image_state = 'NOT_KEPT', image_sha256 = NULL WHERE score = 34.5")
+    third = _shown(reviewer.get(f"/parts/{part}?frame=2").text)
+    assert _shown(reviewer.get("/").text) == third
+    assert "was not kept" in reviewer.get(f"/parts/{part}").text
+
+
+def test_each_frames_score_stands_beside_its_camera(reviewer: Any, line: Any) -> None:
+    text = reviewer.get(f"/parts/{line.part(scores=(3.0, 34.5, None))}").text
+    tabs = re.findall(r"<bdi>(camera\d)</bdi> <span class=\"number\">([^<]+)</span>", text)
+    assert tabs == [("camera0", "3"), ("camera1", "34.5"), ("camera2", "\N{EN DASH}")]
+    assert re.search(r'frame=2" +data-key="f"', text), "F leads to the frame after the one shown"
+
+
+def test_the_worst_region_stands_beside_the_score_of_its_frame_alone(reviewer: Any, line: Any) -> None:
+    part = line.part(scores=(3.0, 34.5))
+    line.force(f"UPDATE recipe SET content = json_set(content, '$.regions', json('{json.dumps(REGIONS)}'))")
+    of_part, of_frame = "highest in</span> <b><bdi>label", "</span> <span>in <bdi>label"
+    decisive, other = (reviewer.get(f"/parts/{part}?frame={number}").text for number in (1, 0))
+    assert of_part in decisive
+    assert of_part not in other, "the part's score is another frame's"
+    assert f">3{of_frame}" in other
+    assert f">34.5{of_frame}" in decisive
+
+
 @pytest.mark.parametrize(
     ("state", "sentence"),
     [
