@@ -15,11 +15,16 @@ export function setUpViewer() {
   let x = 0;
   let y = 0;
   const pointers = new Map();
+  // As the attributes say, before it is loaded: an image's `width` is how wide it is laid out.
+  const [width, height] = ["width", "height"].map((name) => Number(image.getAttribute(name)));
+
+  function fitted() {
+    return Math.min(viewport.clientWidth / width, viewport.clientHeight / height);
+  }
 
   // The scale at which one pixel of the image is one pixel of the screen.
   function pixelScale() {
-    const fit = Math.min(viewport.clientWidth / image.width, viewport.clientHeight / image.height);
-    return 1 / (fit * window.devicePixelRatio);
+    return 1 / (fitted() * window.devicePixelRatio);
   }
 
   function bound(offset, size) {
@@ -27,9 +32,20 @@ export function setUpViewer() {
     return rest > 0 ? rest / 2 : Math.min(0, Math.max(rest, offset));
   }
 
+  // At single pixels the image begins on a pixel of the screen: half a pixel beside it, lines blur.
+  function onPixels(offset, from, room, size) {
+    const begin = from + offset + (scale * (room - size * fitted())) / 2;
+    return offset + Math.round(begin * window.devicePixelRatio) / window.devicePixelRatio - begin;
+  }
+
   function show() {
     x = bound(x, viewport.clientWidth);
     y = bound(y, viewport.clientHeight);
+    if (scale === pixelScale()) {
+      const box = viewport.getBoundingClientRect();
+      x = onPixels(x, box.left, viewport.clientWidth, width);
+      y = onPixels(y, box.top, viewport.clientHeight, height);
+    }
     layers.style.transform = `translate(${x}px, ${y}px) scale(${scale})`;
     layers.classList.toggle("pixels", scale > 1 && scale > pixelScale() * 1.01);
     viewport.classList.toggle("zoomed", scale > 1);
