@@ -1,10 +1,15 @@
 """How a part's images are looked at in a real Chromium: which frame, how large, what if one does not come."""
 
 import re
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
+from sqlmodel import func, select
+
+from partgate.records import Review
+from partgate_station import Verdict
 
 pytestmark = pytest.mark.browser
 
@@ -83,3 +88,85 @@ def test_one_to_one_is_one_pixel_to_one(
     page.keyboard.press("+")
     expect(layers).to_have_class(re.compile("pixels"))
     context.close()
+
+
+def _reviews(station: Any) -> int:
+    with station.database.read() as session:
+        return int(session.exec(select(func.count()).select_from(Review)).one())
+
+
+@pytest.mark.parametrize(
+    ("pattern", "status", "said"),
+    [
+        pytest.param("**/image.png", 503, "The image could not be loaded. Reload", id="image, busy"),
+        pytest.param("**/image.png", 404, "The image cannot be shown: its file is damaged", id="damaged"),
+        pytest.param("**/map.png", 503, "The anomaly map could not be loaded", id="map, busy"),
+    ],
+)
+def test_a_picture_that_does_not_come_leaves_deciding_to_the_mouse(
+    pattern: str, status: int, said: str, kiosk: Any, announced: str, station: Any
+) -> None:
+    page = kiosk.page
+    kiosk.set_up(announced)
+    asked: list[str] = []
+
+    def refuse(route: Any) -> None:
+        asked.append(route.request.url)
+        route.fulfill(status=status, body="")
+
+    page.route(pattern, refuse)
+    page.keyboard.press("Enter")
+    kiosk.wait_for_part(4)
+    expect(page.locator("#not-seen")).to_contain_text(said)
+    expect(page.locator(".decision kbd")).to_have_count(0)
+    assert asked.count(asked[0]) == 2, "asked for once more"
+    page.keyboard.press("d")
+    page.keyboard.press("g")
+    page.wait_for_timeout(500)
+    assert _reviews(station) == 0
+    page.get_by_role("button", name=re.compile("^Good")).click()
+    kiosk.wait_for_part(3)
+    assert _reviews(station) == 1
+    kiosk.complaints.clear()
+
+
+def test_a_picture_that_comes_the_second_time_is_as_good_as_any(
+    kiosk: Any, announced: str, station: Any
+) -> None:
+    page = kiosk.page
+    kiosk.set_up(announced)
+    page.route("**/image.png", lambda route: route.fulfill(status=503, body=""), times=1)
+    page.keyboard.press("Enter")
+    kiosk.wait_for_part(4)
+    expect(page.locator("#not-seen")).to_be_hidden()
+    page.keyboard.press("g")
+    kiosk.wait_for_part(3)
+    assert _reviews(station) == 1
+    kiosk.complaints.clear()
+
+
+def test_a_key_pressed_twice_does_not_decide_a_part_without_an_image(
+    kiosk: Any, announced: str, station: Any
+) -> None:
+    page = kiosk.page
+    page.clock.install()
+    station.add(verdict=Verdict.REVIEW)
+    station.add(verdict=Verdict.REVIEW)
+    kiosk.set_up(announced)
+    page.keyboard.press("Enter")
+    kiosk.wait_for_part(6)
+    page.clock.pause_at(datetime.now(UTC) + timedelta(minutes=1))
+    page.keyboard.press("g")
+    expect(page.locator("h1")).to_have_text("Trigger 5")
+    page.wait_for_load_state()
+    page.clock.run_for(400)
+    page.keyboard.press("g")
+    expect(page.locator("h1")).to_have_text("Trigger 5")
+    assert _reviews(station) == 1
+    page.clock.run_for(200)
+    kiosk.wait_for_part(5)
+    page.keyboard.press("g")
+    expect(page.locator("h1")).to_have_text("Trigger 4")
+    page.clock.resume()
+    kiosk.wait_for_part(4)
+    assert _reviews(station) == 2

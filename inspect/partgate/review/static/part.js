@@ -1,9 +1,9 @@
 import { onKey, press } from "./keys.js";
+import { allSeen } from "./seen.js";
 import { setUpStrength } from "./strength.js";
 import { setUpViewer } from "./viewer.js";
 
 const form = document.getElementById("decide");
-const image = document.getElementById("image");
 const note = document.getElementById("note");
 const decisions = form ? [...form.querySelectorAll("button")] : [];
 
@@ -11,20 +11,23 @@ const strength = setUpStrength();
 const viewer = setUpViewer();
 
 // Nobody decides a part before its image can be seen: keys of the part before fall on nothing.
-function setReady() {
-  for (const button of decisions) button.disabled = false;
-  document.body.dataset.ready = "true";
-  for (const next of document.querySelectorAll("[data-ahead]")) new Image().src = next.dataset.ahead;
-}
-
 async function waitForImage() {
   for (const button of decisions) button.disabled = true;
-  try {
-    await image?.decode();
-  } catch {
-    // A damaged file is said in its place; the part itself can still be decided.
+  const seen = await allSeen();
+  requestAnimationFrame(() => setReady(seen));
+}
+
+function setReady(seen) {
+  for (const button of decisions) {
+    button.disabled = false;
+    // Hands that have found their rhythm do not read: what was not seen is decided with the mouse.
+    if (!seen) {
+      delete button.dataset.key;
+      button.querySelector("kbd")?.remove();
+    }
   }
-  requestAnimationFrame(setReady);
+  document.body.dataset.ready = "true";
+  for (const next of document.querySelectorAll("[data-ahead]")) new Image().src = next.dataset.ahead;
 }
 
 form?.addEventListener("submit", (event) => {
