@@ -141,3 +141,58 @@ def test_the_essentials_work_without_scripts(
     expect(kiosk.page.locator("h1")).to_have_text("Trigger 3")
     assert _reviews(database) == [(1, Finding.DEFECTIVE, "without scripts")]
     context.close()
+
+
+def _hold_decisions(page: Page) -> list[Any]:
+    """Keep every decision on its way; playwright asks nothing of a page that waits for an answer."""
+    held: list[Any] = []
+
+    def hold(route: Any) -> None:
+        held.append(route)
+
+    page.route("**/review*", hold)
+    return held
+
+
+def _middle(page: Page, selector: str) -> tuple[float, float]:
+    box = page.locator(selector).bounding_box()
+    assert box is not None
+    return box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+
+
+def test_nothing_acts_while_a_decision_is_on_its_way(kiosk: Any, announced: str, database: Database) -> None:
+    page = kiosk.page
+    kiosk.set_up(announced)
+    page.keyboard.press("Enter")
+    kiosk.wait_for_part(4)
+    places = [_middle(page, selector) for selector in ("a[data-key=escape]", ".person button", ".brand")]
+    held = _hold_decisions(page)
+    page.keyboard.press("d")
+    page.wait_for_timeout(300)
+    for key in ("ArrowRight", "Escape", "g"):
+        page.keyboard.press(key)
+    for place in places:
+        page.mouse.click(*place)
+    page.wait_for_timeout(300)
+    assert len(held) == 1
+    held[0].continue_()
+    kiosk.wait_for_part(3)
+    assert _reviews(database) == [(1, Finding.DEFECTIVE, "")]
+
+
+def test_a_refused_decision_is_seen_whatever_is_pressed(
+    kiosk: Any, announced: str, database: Database
+) -> None:
+    page = kiosk.page
+    kiosk.set_up(announced)
+    page.keyboard.press("Enter")
+    kiosk.wait_for_part(4)
+    held = _hold_decisions(page)
+    page.keyboard.press("d")
+    page.wait_for_timeout(300)
+    page.keyboard.press("ArrowRight")
+    page.wait_for_timeout(300)
+    held[0].fulfill(status=503, content_type="text/html", body="<h1>Not now</h1>")
+    expect(page.locator("h1")).to_have_text("Not now")
+    assert _reviews(database) == []
+    kiosk.complaints.clear()

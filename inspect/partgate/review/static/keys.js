@@ -6,9 +6,19 @@ function isTyping(target) {
     || (target instanceof HTMLInputElement && target.type !== "range");
 }
 
+// A key that a page acts on, or that makes a browser leave it: Escape stops what is being loaded.
+function isOfPage(key) {
+  return key.length === 1 || key.startsWith("Arrow") || ["Escape", "Enter", "Backspace"].includes(key);
+}
+
 // Calls `act` with a key's name in lower case; never while somebody types, holds the key or uses Ctrl.
-export function onKey(act) {
+// While `isBusy` says so, no key does anything.
+export function onKey(act, isBusy = () => false) {
   document.addEventListener("keydown", (event) => {
+    if (isBusy() && !event.ctrlKey && !event.metaKey && isOfPage(event.key)) {
+      event.preventDefault();
+      return;
+    }
     if (event.ctrlKey || event.metaKey || event.altKey || event.repeat || event.isComposing) return;
     const key = event.key.toLowerCase();
     if (isTyping(event.target)) {

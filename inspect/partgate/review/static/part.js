@@ -1,5 +1,6 @@
 import { onKey, press } from "./keys.js";
 import { allSeen } from "./seen.js";
+import { setUpSending } from "./sending.js";
 import { setUpStrength } from "./strength.js";
 import { setUpViewer } from "./viewer.js";
 
@@ -30,15 +31,6 @@ function setReady(seen) {
   for (const next of document.querySelectorAll("[data-ahead]")) new Image().src = next.dataset.ahead;
 }
 
-form?.addEventListener("submit", (event) => {
-  if (form.dataset.sent) {
-    event.preventDefault();
-    return;
-  }
-  form.dataset.sent = "true";
-  event.submitter?.classList.add("pressed");
-});
-
 // Back out of the next part: the browser may show this page as it was left.
 window.addEventListener("pageshow", (event) => {
   if (event.persisted) window.location.reload();
@@ -51,6 +43,6 @@ onKey((key) => {
   }
   if (key === "h") return strength.toggle();
   return viewer.key(key) || press(key);
-});
+}, setUpSending(form));
 
 waitForImage();
