@@ -21,7 +21,7 @@ class Outcome(StrEnum):
     REPEATED = "REPEATED"
     """The same person said the same a moment ago, as when a button is pressed twice; nothing was added."""
     OVERTAKEN = "OVERTAKEN"
-    """Somebody reviewed the part after this person opened it; nothing was added."""
+    """Somebody found otherwise after this person opened the part; nothing was added."""
     NO_SUCH_PART = "NO_SUCH_PART"
     NOT_JUDGED_YET = "NOT_JUDGED_YET"
 
@@ -53,7 +53,11 @@ def decide(session: Session, decision: Decision) -> Outcome:
         return Outcome.NOT_JUDGED_YET
     latest = next(iter(reviews_of(session, [decision.part_id])), None)
     if latest is not None and latest.id != decision.seen:
-        return Outcome.REPEATED if _says_the_same(latest, decision) else Outcome.OVERTAKEN
+        if _says_the_same(latest, decision):
+            return Outcome.REPEATED
+        # Who found the same overrules nobody, and what they wrote is kept.
+        if latest.finding != decision.finding.value:
+            return Outcome.OVERTAKEN
     _add(session, decision, verdict=part["verdict"], latest=latest)
     return Outcome.ADDED
 

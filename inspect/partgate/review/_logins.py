@@ -16,7 +16,10 @@ WRITE_TIMEOUT_S = 10.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Login:
-    """A person who is logged in, and the token that each form of theirs must bring back."""
+    """A person who is logged in, and the token that each form of theirs must bring back.
+
+    The token also tells apart the logins of people who share a name.
+    """
 
     user_id: int
     name: str

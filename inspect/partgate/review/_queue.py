@@ -5,7 +5,7 @@ Texts of enums are read as texts: a row of a later version shows as what it says
 
 import uuid
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -101,18 +101,41 @@ def neighbour(session: Session, choice: Filter, part_id: uuid.UUID, *, upwards: 
     return _first(session, and_(choice.condition(), side), upwards=upwards)
 
 
-def newest_open(session: Session, choice: Filter) -> uuid.UUID | None:
-    """Return the newest part of a choice that nobody has reviewed yet."""
-    return _first(session, choice.open_condition(), upwards=False)
+def newest_open(session: Session, choice: Filter, *, busy: Collection[uuid.UUID] = ()) -> uuid.UUID | None:
+    """Return the newest part of a choice that nobody has reviewed yet.
+
+    Args:
+        session: any.
+        choice: of parts.
+        busy: parts that others look at; they are stepped over as long as there is another.
+    """
+    return _first_free(session, [choice.open_condition()], busy)
 
 
-def next_open(session: Session, choice: Filter, part_id: uuid.UUID) -> uuid.UUID | None:
-    """Return the part to look at after this one: the next older unreviewed one, else the newest."""
+def next_open(
+    session: Session, choice: Filter, part_id: uuid.UUID, *, busy: Collection[uuid.UUID] = ()
+) -> uuid.UUID | None:
+    """Return the part to look at after this one: the next older unreviewed one, else the newest.
+
+    Args:
+        session: any.
+        choice: of parts.
+        part_id: the one that comes before; it need not be there.
+        busy: parts that others look at; they are stepped over as long as there is another.
+    """
     key = part_key(session, part_id)
-    if key is None:
-        return newest_open(session, choice)
-    below = and_(choice.open_condition(), older_than(key))
-    return _first(session, below, upwards=False) or newest_open(session, choice)
+    still_open = choice.open_condition()
+    below = [] if key is None else [and_(still_open, older_than(key))]
+    return _first_free(session, [*below, still_open], busy)
+
+
+def _first_free(
+    session: Session, conditions: Sequence[ColumnElement[bool]], busy: Collection[uuid.UUID]
+) -> uuid.UUID | None:
+    """Return the newest part under the first condition that has one; those that others look at come last."""
+    free = [and_(condition, col(Part.id).not_in(busy)) for condition in conditions] if busy else []
+    found = (_first(session, condition, upwards=False) for condition in [*free, *conditions])
+    return next((part_id for part_id in found if part_id is not None), None)
 
 
 def _first(session: Session, condition: ColumnElement[bool], *, upwards: bool) -> uuid.UUID | None:

@@ -12,7 +12,7 @@ from partgate.records import Finding, StoreError
 from partgate.review._decide import MAX_NOTE_LENGTH, Decision, Outcome, clean_note, decide
 from partgate.review._filter import Filter, PartQuery, QueueQuery
 from partgate.review._gauge import gauge
-from partgate.review._logins import WRITE_TIMEOUT_S
+from partgate.review._logins import WRITE_TIMEOUT_S, Login
 from partgate.review._part_page import FrameView, PartView, part_view
 from partgate.review._queue import (
     count_open,
@@ -35,18 +35,20 @@ def queue(
     request: Request, site: SiteDep, login: LoginDep, query: Annotated[QueueQuery, Query()]
 ) -> Response:
     """Show the parts of a choice, newest first."""
-    del login
+    busy = site.desks.of_others(login.form_token)
     with site.database.read() as session:
         for anchor in (query.before, query.after):
             if anchor is not None and part_key(session, anchor) is None:
                 raise HTTPException(404)
         page = queue_page(session, query, before=query.before, after=query.after)
+        newest = newest_open(session, query)
         values: dict[str, Any] = {
             "ledger": site.ledger.count(session),
             "page": page,
             "products": products(session),
             "left": count_open(session, query),
-            "first": newest_open(session, query),
+            "newest": newest,
+            "first": newest_open(session, query, busy=busy) if newest in busy else newest,
             "done": _done(session, query.done),
         }
     return site.pages.page(request, "queue.html", choice=query, **values)
@@ -66,8 +68,7 @@ def part_page(
     request: Request, site: SiteDep, login: LoginDep, part_id: uuid.UUID, query: Annotated[PartQuery, Query()]
 ) -> Response:
     """Show one part, large."""
-    del login
-    return _show(request, site, part_id, query)
+    return _show(request, site, login, part_id, query)
 
 
 @router.post("/parts/{part_id}/review", dependencies=[Depends(form_of_this_login)])
@@ -94,9 +95,9 @@ def review_part(
     outcome = site.database.write(lambda session: decide(session, decision)).result(timeout=WRITE_TIMEOUT_S)
     match outcome:
         case Outcome.ADDED | Outcome.REPEATED:
-            return RedirectResponse(_next_address(site, part_id, query), 303)
+            return RedirectResponse(_next_address(site, login, part_id, query), 303)
         case Outcome.OVERTAKEN:
-            return _show(request, site, part_id, query, note=decision.note, status=409)
+            return _show(request, site, login, part_id, query, note=decision.note, status=409)
         case Outcome.NOT_JUDGED_YET:
             raise HTTPException(409)
         case Outcome.NO_SUCH_PART:
@@ -104,13 +105,21 @@ def review_part(
 
 
 def _show(
-    request: Request, site: Site, part_id: uuid.UUID, query: PartQuery, *, note: str = "", status: int = 200
+    request: Request,
+    site: Site,
+    login: Login,
+    part_id: uuid.UUID,
+    query: PartQuery,
+    *,
+    note: str = "",
+    status: int = 200,
 ) -> Response:
     with site.database.read() as session:
         part = part_view(session, part_id)
         if part is None:
             raise HTTPException(404)
-        following = next_open(session, query, part_id)
+        site.desks.note(login.form_token, part_id)
+        following = next_open(session, query, part_id, busy=site.desks.of_others(login.form_token))
         values: dict[str, Any] = {
             "ledger": site.ledger.count(session),
             "left": count_open(session, query),
@@ -175,9 +184,12 @@ def _done(session: Session, part_id: uuid.UUID | None) -> PartView | None:
     return part if part is not None and part.reviews else None
 
 
-def _next_address(site: Site, part_id: uuid.UUID, query: PartQuery) -> str:
+def _next_address(site: Site, login: Login, part_id: uuid.UUID, query: PartQuery) -> str:
     with site.database.read() as session:
-        following = next_open(session, query, part_id)
+        following = next_open(session, query, part_id, busy=site.desks.of_others(login.form_token))
+    if following is not None:
+        # Already here: who decides at the same moment must not be led to it as well.
+        site.desks.note(login.form_token, following)
     more = query.query(done=part_id)
     return f"/parts/{following}{more}" if following is not None else f"/{more}"
 

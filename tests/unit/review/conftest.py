@@ -230,3 +230,15 @@ def reviewer(stranger: Visitor) -> Visitor:
     """The same visitor, after set-up: logged in as Mara."""
     assert stranger.set_up().status_code == 303
     return stranger
+
+
+@pytest.fixture
+def colleague(app: FastAPI, reviewer: Visitor) -> Visitor:
+    """Another reviewer at another browser: logged in as Ines."""
+    words = {"name": "Ines", "password": PASSWORD, "again": PASSWORD}
+    assert reviewer.post("/people", words, form="/people").status_code == 303
+    # Not entered as a context: the site runs already.
+    client = TestClient(app, base_url=ORIGIN, follow_redirects=False, raise_server_exceptions=False)
+    visitor = Visitor(client)
+    assert visitor.log_in("Ines").status_code == 303
+    return visitor

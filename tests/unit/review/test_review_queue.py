@@ -205,7 +205,9 @@ def test_who_decides_on_an_old_page_is_told_what_happened_meanwhile(reviewer: An
     reviewer.decide(part, "DEFECTIVE")
     answer = reviewer.post(f"/parts/{part}/review", hidden | {"finding": "GOOD", "note": "my words"})
     assert answer.status_code == 409
-    assert "Somebody decided this part" in answer.text
+    assert "decided while you looked at this part" in answer.text
+    assert answer.text.index('role="alert"') < answer.text.index('class="buttons"'), "it stands above them"
+    assert not re.search(r'data-key="[dg]"', answer.text), "only the mouse overrules"
     assert "Defective</span> <bdi>Mara" in answer.text
     assert "my words</textarea>" in answer.text, "what was typed is not lost"
     assert len(_reviews(line)) == 1
