@@ -9,6 +9,7 @@ from starlette.staticfiles import StaticFiles
 
 from partgate.records import Database, Home, ImageStore
 from partgate.review import _entry, _people, _picture_routes, _reviewing
+from partgate.review._cookies import cookie_names
 from partgate.review._envelope import LOOPBACK_NAMES, Envelope
 from partgate.review._failures import show_failures
 from partgate.review._gate import Gate
@@ -61,4 +62,5 @@ def _open_site(home: Home, setup_token: str | None) -> Site:
         pages=Pages(),
         passwords=Passwords(),
         setup_token=setup_token,
+        cookies=cookie_names(home),
     )

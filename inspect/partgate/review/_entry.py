@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 
 from partgate.review._errors import PasswordRefused
-from partgate.review._gate import COOKIE, is_own_path
+from partgate.review._gate import is_own_path
 from partgate.review._logins import WRITE_TIMEOUT_S
 from partgate.review._passwords import MAX_LENGTH, check_password, checked_name
 from partgate.review._site import LoginDep, Site, SiteDep, form_of_this_login
@@ -18,18 +18,17 @@ from partgate.review._users import add_first_user, any_user, replace_password_ha
 log = structlog.get_logger(__name__)
 router = APIRouter()
 
-FORM_COOKIE = "__Host-partgate-form"
-"""Ties the forms of people who are not logged in yet to their browser."""
-
 Name = Annotated[str, Form(max_length=256)]
 Password = Annotated[str, Form(max_length=1024)]
 Token = Annotated[str, Form(max_length=200)]
 Then = Annotated[str, Form(max_length=2000)]
 
 
-async def form_of_this_browser(request: Request, csrf: Annotated[str, Form(max_length=200)] = "") -> None:
+async def form_of_this_browser(
+    request: Request, site: SiteDep, csrf: Annotated[str, Form(max_length=200)] = ""
+) -> None:
     """Refuse a form that was not made for this browser."""
-    secret = request.cookies.get(FORM_COOKIE, "")
+    secret = request.cookies.get(site.cookies.form, "")
     if not 0 < len(secret) <= MAX_TOKEN_LENGTH or not same(csrf, form_token(secret)):
         raise HTTPException(403)
 
@@ -46,7 +45,7 @@ def login_page(
 ) -> Response:
     """Show the form to log in."""
     if request.state.login is not None:
-        return RedirectResponse("/", 303)
+        return RedirectResponse(then if is_own_path(then) else "/", 303)
     return _login_form(request, site, then=then)
 
 
@@ -75,9 +74,9 @@ def log_in(
 def log_out(request: Request, site: SiteDep, login: LoginDep) -> Response:
     """End this login; its cookie is worthless from now on."""
     del login
-    site.logins.end(request.cookies.get(COOKIE, ""))
+    site.logins.end(request.cookies.get(site.cookies.login, ""))
     response = RedirectResponse("/login", 303)
-    response.delete_cookie(COOKIE, path="/", secure=True, httponly=True, samesite="strict")
+    response.delete_cookie(site.cookies.login, path="/", secure=True, httponly=True, samesite="strict")
     return response
 
 
@@ -150,12 +149,12 @@ def _checked_user(site: Site, name: str, password: str) -> int | None:
 
 def _welcome(request: Request, site: Site, user_id: int, then: str) -> Response:
     """Begin a new session, never go on with one that was there before."""
-    earlier = request.cookies.get(COOKIE, "")
+    earlier = request.cookies.get(site.cookies.login, "")
     if request.state.login is not None:
         site.logins.end(earlier)
     response = RedirectResponse(then, 303)
-    _set_cookie(response, COOKIE, site.logins.begin(user_id))
-    response.delete_cookie(FORM_COOKIE, path="/", secure=True, httponly=True, samesite="strict")
+    _set_cookie(response, site.cookies.login, site.logins.begin(user_id))
+    response.delete_cookie(site.cookies.form, path="/", secure=True, httponly=True, samesite="strict")
     return response
 
 
@@ -176,11 +175,11 @@ def _setup_form(
 def _form(
     request: Request, site: Site, template: Literal["login.html", "setup.html"], status: int, **values: object
 ) -> Response:
-    known = request.cookies.get(FORM_COOKIE, "")
+    known = request.cookies.get(site.cookies.form, "")
     secret = known if 0 < len(known) <= MAX_TOKEN_LENGTH else new_token()
     response = site.pages.page(request, template, status=status, csrf=form_token(secret), **values)
     if secret != known:
-        _set_cookie(response, FORM_COOKIE, secret)
+        _set_cookie(response, site.cookies.form, secret)
     return response
 
 

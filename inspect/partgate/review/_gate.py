@@ -1,5 +1,6 @@
 """Nobody passes without a login, except to the few pages that are listed here."""
 
+import re
 from urllib.parse import urlencode, urlsplit
 
 from starlette.concurrency import run_in_threadpool
@@ -10,12 +11,12 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from partgate.review._logins import Login
 from partgate.review._site import Site
 
-COOKIE = "__Host-partgate"
 OPEN_PATHS = frozenset({"/login", "/setup", "/live"})
 # Asked for by an open page, not by a person: it must not keep a forgotten login alive.
 UNATTENDED_PATHS = frozenset({"/waiting"})
 OPEN_FOLDER = "/static/"
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+DECISION = re.compile(r"(?P<part>/parts/[^/]+)/review")
 
 
 def is_open(path: str) -> bool:
@@ -54,7 +55,7 @@ class Gate:
 
 async def _refusal(request: Request) -> Response | None:
     site: Site = request.app.state.site
-    token = request.cookies.get(COOKIE, "")
+    token = request.cookies.get(site.cookies.login, "")
     request.state.login = await run_in_threadpool(_login, site, token, request.url.path) if token else None
     if request.method not in SAFE_METHODS and not _is_own_form(request):
         return site.pages.error(request, 403)
@@ -68,11 +69,19 @@ def _login(site: Site, token: str, path: str) -> Login | None:
 
 
 def _ask_to_log_in(request: Request, site: Site) -> Response:
-    wants_page = request.method == "GET" and "text/html" in request.headers.get("accept", "")
-    if not wants_page:
+    page = _page_of(request) if "text/html" in request.headers.get("accept", "") else None
+    if page is None:
         return site.pages.error(request, 401)
-    path = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+    path = page + (f"?{request.url.query}" if request.url.query else "")
     return RedirectResponse("/login" if path == "/" else f"/login?{urlencode({'then': path})}", 303)
+
+
+def _page_of(request: Request) -> str | None:
+    """Return the path of the page that a person asked for, or decided on; None for anything else."""
+    if request.method == "GET":
+        return request.url.path
+    decision = DECISION.fullmatch(request.url.path) if request.method == "POST" else None
+    return decision["part"] if decision else None
 
 
 def _is_own_form(request: Request) -> bool:

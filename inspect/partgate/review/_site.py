@@ -7,6 +7,7 @@ from fastapi import Depends, Form, HTTPException
 from starlette.requests import Request
 
 from partgate.records import Database, ImageStore
+from partgate.review._cookies import CookieNames
 from partgate.review._desks import Desks
 from partgate.review._ledger import Ledger
 from partgate.review._logins import Login, Logins
@@ -28,6 +29,7 @@ class Site:
     pages: Pages
     passwords: Passwords
     setup_token: str | None
+    cookies: CookieNames
     desks: Desks = field(default_factory=Desks)
     ledger: Ledger = field(default_factory=Ledger)
     by_account: Throttle = field(default_factory=lambda: Throttle(free=5))

@@ -1,14 +1,21 @@
 import re
 from datetime import timedelta
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from sqlmodel import Session, col, select
 
-from partgate.records import Audit, LoginSession, User, utc_now
+from partgate.records import Audit, Home, LoginSession, Review, User, utc_now
 from partgate.review import PasswordRefused
+from partgate.review._cookies import cookie_names
 from partgate.review._passwords import check_password, checked_name
+
+
+def _login_cookie(visitor: Any) -> str:
+    """Return the name of the site's login cookie."""
+    return str(visitor.client.app.state.site.cookies.login)
 
 
 def _cookies(response: Any) -> list[str]:
@@ -77,7 +84,7 @@ def test_long_passwords_without_any_rule_on_letters_are_allowed() -> None:
 
 def test_the_cookie_is_bound_to_host_https_and_this_site(stranger: Any) -> None:
     cookies = _cookies(stranger.get("/login")) + _cookies(stranger.set_up())
-    assert any(cookie.startswith("__Host-partgate=") for cookie in cookies)
+    assert any(cookie.startswith(f"{_login_cookie(stranger)}=") for cookie in cookies)
     for cookie in cookies:
         assert cookie.startswith("__Host-")
         for word in ("Secure", "HttpOnly", "SameSite=strict", "Path=/"):
@@ -85,30 +92,61 @@ def test_the_cookie_is_bound_to_host_https_and_this_site(stranger: Any) -> None:
         assert "Domain" not in cookie
 
 
+def test_the_cookies_of_two_homes_have_different_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A browser does not tell them apart by port, as when two stations are forwarded to one machine."""
+    here = Home(path=tmp_path / "home")
+    names = cookie_names(here)
+    assert names == cookie_names(here)
+    assert names.login != names.form
+    assert cookie_names(Home(path=tmp_path / "other")).login != names.login
+    monkeypatch.setattr("socket.gethostname", lambda: "another-station")
+    assert cookie_names(here).login != names.login, "the same path on another machine"
+    assert cookie_names(here).form != names.form
+
+
+def test_a_decision_after_the_login_ended_leads_back_to_its_part(reviewer: Any, line: Any) -> None:
+    part = line.part()
+    hidden = reviewer.hidden(f"/parts/{part}?product=brick")
+    reviewer.client.cookies.clear()
+    answer = reviewer.post(f"/parts/{part}/review?product=brick", hidden | {"finding": "GOOD"})
+    assert answer.status_code == 303
+    assert answer.headers["location"] == f"/login?then=%2Fparts%2F{part}%3Fproduct%3Dbrick"
+    assert line.read(lambda session: session.exec(select(Review)).all()) == []
+    assert reviewer.post(f"/parts/{part}/delete", hidden).status_code == 401
+
+
+def test_who_is_logged_in_already_is_led_on_from_the_form(reviewer: Any) -> None:
+    page = reviewer.get("/login", params={"then": "/people"})
+    assert (page.status_code, page.headers["location"]) == (303, "/people")
+    assert reviewer.get("/login", params={"then": "//evil.example"}).headers["location"] == "/"
+
+
 def test_only_the_hash_of_a_token_is_stored(reviewer: Any, line: Any) -> None:
-    token = reviewer.client.cookies["__Host-partgate"]
+    token = reviewer.client.cookies[_login_cookie(reviewer)]
     rows = line.read(lambda session: session.exec(select(LoginSession)).all())
     assert len(rows) == 1
     assert token not in repr(rows)
 
 
 def test_each_login_has_a_new_token(reviewer: Any) -> None:
-    first = reviewer.client.cookies["__Host-partgate"]
+    first = reviewer.client.cookies[_login_cookie(reviewer)]
     reviewer.client.cookies.clear()
     assert reviewer.log_in().status_code == 303
-    assert reviewer.client.cookies["__Host-partgate"] != first
+    assert reviewer.client.cookies[_login_cookie(reviewer)] != first
 
 
 def _with_cookie(visitor: Any, token: str) -> int:
     visitor.client.cookies.clear()
-    return int(visitor.get("/", headers={"cookie": f"__Host-partgate={token}"}).status_code)
+    return int(visitor.get("/", headers={"cookie": f"{_login_cookie(visitor)}={token}"}).status_code)
 
 
 def test_an_old_cookie_finds_nobody_after_logout(reviewer: Any) -> None:
-    token = reviewer.client.cookies["__Host-partgate"]
+    token = reviewer.client.cookies[_login_cookie(reviewer)]
     answer = reviewer.post("/logout", {}, form="/")
     assert answer.status_code == 303
-    assert "__Host-partgate" not in reviewer.client.cookies
+    assert _login_cookie(reviewer) not in reviewer.client.cookies
     assert _with_cookie(reviewer, token) == 303
 
 

@@ -1,3 +1,4 @@
+import { setUpDraft } from "./draft.js";
 import { onKey, press } from "./keys.js";
 import { allSeen } from "./seen.js";
 import { setUpSending } from "./sending.js";
@@ -10,6 +11,7 @@ const decisions = form ? [...form.querySelectorAll("button")] : [];
 
 const strength = setUpStrength();
 const viewer = setUpViewer();
+setUpDraft(note);
 
 // Nobody decides a part before its image can be seen: keys of the part before fall on nothing.
 async function waitForImage() {

@@ -1,5 +1,6 @@
 // The list says when newer parts have come; nothing on the page moves until somebody asks for them.
 
+import { forgetDecided } from "./draft.js";
 import { onKey, press } from "./keys.js";
 
 const EVERY_MS = 10_000;
@@ -45,4 +46,5 @@ document.querySelector(".filters").addEventListener("change", (event) => {
   if (event.target instanceof HTMLSelectElement) event.currentTarget.submit();
 });
 
+forgetDecided();
 setInterval(look, EVERY_MS);
