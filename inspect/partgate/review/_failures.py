@@ -35,6 +35,11 @@ async def _not_allowed(request: Request, error: Exception) -> Response:
 
 
 async def _unavailable(request: Request, error: Exception) -> Response:
+    return unavailable(request, error)
+
+
+def unavailable(request: Request, error: Exception) -> Response:
+    """Return the page that says that the records cannot be reached; the reason goes to the log."""
     log.error(
         "records unavailable", request_id=request.state.request_id, path=request.url.path, error=str(error)
     )

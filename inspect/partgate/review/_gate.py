@@ -8,13 +8,17 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from partgate.review._failures import unavailable
 from partgate.review._logins import Login
 from partgate.review._site import Site
+from partgate_station import PartgateError
 
 OPEN_PATHS = frozenset({"/login", "/setup", "/live"})
 # Asked for by an open page, not by a person: it must not keep a forgotten login alive.
 UNATTENDED_PATHS = frozenset({"/waiting"})
 OPEN_FOLDER = "/static/"
+# The same for everybody, so that they need no database.
+ANONYMOUS_PATHS = frozenset({"/live"})
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 DECISION = re.compile(r"(?P<part>/parts/[^/]+)/review")
 
@@ -47,7 +51,10 @@ class Gate:
             await self._app(scope, receive, send)
         elif scope["type"] == "http":
             request = Request(scope)
-            refusal = await _refusal(request)
+            try:
+                refusal = await _refusal(request)
+            except (PartgateError, TimeoutError) as error:
+                refusal = unavailable(request, error)
             await (refusal or self._app)(scope, receive, send)
         else:
             await send({"type": "websocket.close", "code": 1008})
@@ -55,7 +62,8 @@ class Gate:
 
 async def _refusal(request: Request) -> Response | None:
     site: Site = request.app.state.site
-    token = request.cookies.get(site.cookies.login, "")
+    anonymous = request.url.path in ANONYMOUS_PATHS or request.url.path.startswith(OPEN_FOLDER)
+    token = "" if anonymous else request.cookies.get(site.cookies.login, "")
     request.state.login = await run_in_threadpool(_login, site, token, request.url.path) if token else None
     if request.method not in SAFE_METHODS and not _is_own_form(request):
         return site.pages.error(request, 403)

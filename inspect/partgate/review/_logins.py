@@ -1,12 +1,18 @@
 """Who is logged in: sessions in the database, found by the hash of a cookie's token."""
 
+import threading
+from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+import structlog
 from sqlmodel import Session, col, delete, select
 
 from partgate.records import Database, LoginSession, User, utc_now
 from partgate.review._tokens import MAX_TOKEN_LENGTH, form_token, new_token, token_sha256
+from partgate_station import PartgateError
+
+log = structlog.get_logger(__name__)
 
 IDLE_LIMIT = timedelta(hours=8)
 ABSOLUTE_LIMIT = timedelta(hours=12)
@@ -31,6 +37,8 @@ class Logins:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        # One at a time: what cannot be written must not fill the queue of what is to be.
+        self._touching = threading.Lock()
 
     def begin(self, user_id: int) -> str:
         """Return the token of a new session; sessions past their age are cleared away with it."""
@@ -73,13 +81,27 @@ class Logins:
         self._database.write(act).result(timeout=WRITE_TIMEOUT_S)
 
     def _touch(self, sha256: str, now: datetime) -> None:
+        """Note that somebody is there, without waiting for it: nobody needs the database written to look."""
+
         def act(session: Session) -> None:
             row = session.get(LoginSession, sha256)
             if row is not None:
                 row.last_seen_at = max(row.last_seen_at, now)
                 session.add(row)
 
-        self._database.write(act).result(timeout=WRITE_TIMEOUT_S)
+        if not self._touching.acquire(blocking=False):
+            return
+        try:
+            self._database.write(act).add_done_callback(self._touched)
+        except PartgateError as error:
+            self._touching.release()
+            log.warning("login not noted as alive", error=str(error))
+
+    def _touched(self, writing: Future[None]) -> None:
+        self._touching.release()
+        error = None if writing.cancelled() else writing.exception()
+        if error is not None:
+            log.warning("login not noted as alive", error=str(error))
 
 
 def _living(session: Session, sha256: str, now: datetime) -> tuple[LoginSession, User] | None:

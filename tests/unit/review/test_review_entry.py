@@ -1,13 +1,17 @@
+import contextlib
 import re
+import time
 from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import pysqlite3
 import pytest
 from sqlmodel import Session, col, select
 
-from partgate.records import Audit, Home, LoginSession, Review, User, utc_now
+from partgate.records import Audit, Home, LoginSession, Review, StoreBusy, User, utc_now
+from partgate.records._database import BUSY_TIMEOUT_S
 from partgate.review import PasswordRefused
 from partgate.review._cookies import cookie_names
 from partgate.review._passwords import check_password, checked_name
@@ -198,7 +202,44 @@ def test_looking_at_pages_keeps_a_login_alive_and_an_open_list_does_not(reviewer
     assert reviewer.get("/waiting").status_code == 200
     assert line.read(last_seen) == hour_ago
     assert reviewer.get("/").status_code == 200
+    reviewer.client.app.state.site.database.write(lambda session: None).result(timeout=10)  # after the touch
     assert line.read(last_seen) > hour_ago
+
+
+def test_who_is_logged_in_can_look_while_nothing_can_be_written(reviewer: Any, line: Any) -> None:
+    def act(session: Session) -> None:
+        row = session.exec(select(LoginSession)).one()
+        row.last_seen_at = utc_now() - timedelta(hours=1)
+        session.add(row)
+
+    line.write(act)
+    part = line.part()
+    site = reviewer.client.app.state.site
+    other = pysqlite3.connect(line.home.database_path, isolation_level=None)
+    with contextlib.closing(other):
+        other.execute("BEGIN IMMEDIATE")
+        began_s = time.monotonic()
+        for path in ("/", f"/parts/{part}", "/waiting"):
+            assert reviewer.get(path).status_code == 200
+        took_s = time.monotonic() - began_s
+        assert site.logins._touching.locked(), "one note waits to be written, and no more"
+        assert len(site.database._queue) == 0
+        other.execute("ROLLBACK")
+    assert took_s < BUSY_TIMEOUT_S / 2
+    site.database.write(lambda session: None).result(timeout=10)
+    assert not site.logins._touching.locked()
+
+
+def test_logins_that_cannot_be_looked_up_are_said(reviewer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise StoreBusy("database: /secret/partgate.db is locked")
+
+    monkeypatch.setattr(reviewer.client.app.state.site.logins, "find", fail)
+    answer = reviewer.get("/")
+    assert answer.status_code == 503
+    assert "secret" not in answer.text
+    assert reviewer.get("/live").status_code == 200
+    assert reviewer.get("/static/site.css").status_code == 200
 
 
 def test_wrong_name_and_wrong_password_look_the_same(reviewer: Any) -> None:
