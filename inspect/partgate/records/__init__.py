@@ -52,6 +52,7 @@ from partgate.records._registry import (
     recipes,
     rollback,
 )
+from partgate.records._reviews import latest_first, latest_reviews
 from partgate.records._sqlite import sqlite_version
 from partgate.records._suspects import SuspectParts, flag_suspects, latest_triggers, suspects
 from partgate.records._tables import (
@@ -146,7 +147,9 @@ __all__ = [
     "file_system_of",
     "flag_suspects",
     "known_products",
+    "latest_first",
     "latest_recipe",
+    "latest_reviews",
     "latest_triggers",
     "metadata",
     "models",

@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from sqlmodel import Session, col, func, select
+from sqlmodel import Session, col, select
 
 from partgate.records import (
     Active,
@@ -19,6 +19,7 @@ from partgate.records import (
     ImageStore,
     Part,
     Review,
+    latest_reviews,
 )
 from partgate.retraining._deferred import DeferredImages
 from partgate.retraining._images import PART_ORIGIN, good_images, snapshot_of
@@ -163,11 +164,7 @@ Reviewed = tuple[Finding, Any, str, str]
 
 def _reviewed(session: Session, product: str) -> list[Reviewed]:
     """Return the frames of a product's reviewed parts, kept or not; a part's latest review counts."""
-    latest = (
-        select(Review.part_id, func.max(Review.id).label("review_id"))  # UUIDv7: the highest is the latest
-        .group_by(col(Review.part_id))
-        .subquery()
-    )
+    latest = latest_reviews()
     rows = session.exec(
         select(Review.finding, Frame)
         .join(latest, latest.c.review_id == col(Review.id))

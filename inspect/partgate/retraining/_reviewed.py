@@ -6,9 +6,18 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from sqlmodel import Session, col, func, select
+from sqlmodel import Session, col, select
 
-from partgate.records import Finding, Frame, ImageState, ImageStore, LearnedImage, Part, Review
+from partgate.records import (
+    Finding,
+    Frame,
+    ImageState,
+    ImageStore,
+    LearnedImage,
+    Part,
+    Review,
+    latest_reviews,
+)
 from partgate.retraining._deferred import DeferredImages
 from partgate.retraining._image_health import UnfitParts
 from partgate.retraining._images import PART_ORIGIN
@@ -40,11 +49,7 @@ class ReviewedFrame:
 
 def reviewed_frames(session: Session, product: str) -> tuple[ReviewedFrame, ...]:
     """Return the kept frames of a product's reviewed parts; a part's latest review counts."""
-    latest = (
-        select(Review.part_id, func.max(Review.id).label("review_id"))  # UUIDv7: the highest is the latest
-        .group_by(col(Review.part_id))
-        .subquery()
-    )
+    latest = latest_reviews()
     rows = session.exec(
         select(Part, Frame.image_sha256, Review.finding)
         .join(latest, latest.c.part_id == Part.id)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
-from sqlmodel import Session, col, func, select
+from sqlmodel import Session, col, select
 
 from partgate.records import (
     Active,
@@ -11,6 +11,7 @@ from partgate.records import (
     Finding,
     Part,
     Review,
+    latest_reviews,
     read_recipe,
     recipes,
 )
@@ -152,11 +153,7 @@ def _looking_alike(session: Session, now: Active) -> frozenset[int]:
 
 def _reviewed(session: Session, product: str) -> list[tuple[Finding, str | None, int | None, float | None]]:
     """Return finding, model, recipe and score of a product's reviewed parts; the latest review counts."""
-    latest = (
-        select(Review.part_id, func.max(Review.id).label("review_id"))  # UUIDv7: the highest is the latest
-        .group_by(col(Review.part_id))
-        .subquery()
-    )
+    latest = latest_reviews()
     rows = session.exec(
         select(Review.finding, Part.model_id, Part.recipe_id, Part.score)
         .join(latest, latest.c.review_id == col(Review.id))

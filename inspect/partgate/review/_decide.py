@@ -2,12 +2,13 @@
 
 import uuid
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 from sqlalchemy import select
 from sqlmodel import Session, col
 
-from partgate.records import Finding, Part, Review, audit
+from partgate.records import Finding, Part, Review, audit, utc_now
 from partgate.review._queue import ReviewLine, reviews_of
 from partgate.review._rows import row, text_of
 
@@ -70,12 +71,19 @@ def _says_the_same(latest: ReviewLine, decision: Decision) -> bool:
     )
 
 
+def _decided_at(latest: ReviewLine | None) -> datetime:
+    """Return the time now, or just after the latest review where the clock has stepped back behind it."""
+    now = utc_now()
+    return now if latest is None else max(now, latest.decided_at + timedelta(microseconds=1))
+
+
 def _add(session: Session, decision: Decision, *, verdict: str, latest: ReviewLine | None) -> None:
     review = Review(
         part_id=decision.part_id,
         finding=decision.finding,
         note=decision.note,
         reviewer_id=decision.reviewer_id,
+        decided_at=_decided_at(latest),
     )
     session.add(review)
     session.flush()

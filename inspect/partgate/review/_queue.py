@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, RowMapping, Select, and_, func, or_, select
 from sqlmodel import Session, col
 
-from partgate.records import Frame, ImageState, Part, Recipe, Review, User
+from partgate.records import Frame, ImageState, Part, Recipe, Review, User, latest_first
 from partgate.review._filter import Filter
 from partgate.review._rows import row, rows, text_of
 from partgate.review._worst_frame import worst_of
@@ -169,7 +169,7 @@ def reviews_of(session: Session, part_ids: Sequence[uuid.UUID]) -> list[ReviewLi
         )
         .join(User, col(User.id) == col(Review.reviewer_id))
         .where(col(Review.part_id).in_(part_ids))
-        .order_by(col(Review.decided_at).desc(), col(Review.id).desc())
+        .order_by(*latest_first())
     )
     return [ReviewLine(**line) for line in rows(session, query)]
 

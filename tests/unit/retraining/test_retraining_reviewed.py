@@ -3,7 +3,7 @@
 import contextlib
 import uuid
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +21,7 @@ from partgate.records import (
     Recorder,
     Review,
     User,
+    new_id,
 )
 from partgate.retraining import collected_images
 from partgate.retraining._reviewed import ReviewedFrame, overturned, reviewed_frames
@@ -76,6 +77,25 @@ def test_the_latest_review_of_a_part_counts(home: Home, database: Database) -> N
         found = {frame.part_id: frame.finding for frame in reviewed_frames(session, "tile")}
         assert reviewed_frames(session, "other") == ()
     assert found == {first: Finding.DEFECTIVE, second: Finding.GOOD}
+
+
+def test_the_latest_review_is_the_one_that_was_decided_last(home: Home, database: Database) -> None:
+    """Ids are in order of the clock that made them, which may have stepped back between the two."""
+    (part,) = record(home, database, [Verdict.REJECT])
+    low, high = sorted(new_id() for _ in range(2))
+    rows = [
+        Review(id=high, part_id=part, finding=Finding.GOOD, reviewer_id=1, decided_at=NOW),
+        Review(
+            id=low,
+            part_id=part,
+            finding=Finding.DEFECTIVE,
+            reviewer_id=1,
+            decided_at=NOW + timedelta(microseconds=1),
+        ),
+    ]
+    database.write(lambda session: session.add_all(rows)).result(timeout=10)
+    with database.read() as session:
+        assert [frame.finding for frame in reviewed_frames(session, "tile")] == [Finding.DEFECTIVE]
 
 
 def frame(sha256: str, finding: Finding, verdict: Verdict) -> ReviewedFrame:

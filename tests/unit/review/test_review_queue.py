@@ -1,13 +1,15 @@
 import re
 import uuid
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+import sqlalchemy
 from sqlmodel import col, select
 
-from partgate.records import Audit, Finding, Review, verify_audit
+from partgate.records import Audit, Finding, Review, latest_reviews, utc_now, verify_audit
 from partgate.review._queue import PAGE_SIZE
+from partgate.review._rows import rows
 from partgate_station import Verdict
 
 
@@ -189,6 +191,25 @@ def test_a_second_decision_is_added_and_names_what_was_before(reviewer: Any, lin
     assert last.before["finding"] == "GOOD"
     page = reviewer.get(f"/parts/{part}").text
     assert page.index("Defective</span> <bdi>Mara") < page.index("Good</span> <bdi>Mara")
+
+
+def test_the_last_decision_counts_after_the_clock_has_stepped_back(reviewer: Any, line: Any) -> None:
+    part = line.part()
+    ahead = utc_now() + timedelta(hours=1)
+    line.write(
+        lambda session: session.add(
+            Review(part_id=part, finding=Finding.GOOD, reviewer_id=1, decided_at=ahead)
+        )
+    )
+    reviewer.decide(part, "DEFECTIVE")
+    assert [(review.finding, review.decided_at) for review in _reviews(line)] == [
+        (Finding.GOOD, ahead),
+        (Finding.DEFECTIVE, ahead + timedelta(microseconds=1)),
+    ]
+    page = reviewer.get(f"/parts/{part}").text
+    assert page.index("Defective</span> <bdi>Mara") < page.index("Good</span> <bdi>Mara")
+    latest = line.read(lambda session: rows(session, sqlalchemy.select(latest_reviews())))
+    assert [tuple(row.values()) for row in latest] == [(part, _reviews(line)[-1].id)]
 
 
 def test_a_button_pressed_twice_decides_once(reviewer: Any, line: Any) -> None:
