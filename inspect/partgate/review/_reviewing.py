@@ -15,7 +15,6 @@ from partgate.review._gauge import gauge
 from partgate.review._logins import WRITE_TIMEOUT_S, Login
 from partgate.review._part_page import FrameView, PartView, part_view
 from partgate.review._queue import (
-    count_open,
     neighbour,
     newest_open,
     next_open,
@@ -46,7 +45,7 @@ def queue(
             "ledger": site.ledger.count(session),
             "page": page,
             "products": products(session),
-            "left": count_open(session, query),
+            "left": site.left.text(session, query),
             "newest": newest,
             "first": newest_open(session, query, busy=busy) if newest in busy else newest,
             "done": _done(session, query.done),
@@ -59,8 +58,10 @@ def waiting(site: SiteDep, login: LoginDep, query: Annotated[Filter, Query()]) -
     """Say how many parts of a choice wait for a review, for a list that lies open."""
     del login
     with site.database.read() as session:
-        newest = newest_open(session, query)
-        return JSONResponse({"left": count_open(session, query), "newest": str(newest) if newest else None})
+        left = site.left.text(session, query)
+        # Where none is left, finding that out again would take as long as counting.
+        newest = None if left == "0" else newest_open(session, query)
+    return JSONResponse({"left": left, "newest": str(newest) if newest else None})
 
 
 @router.get("/parts/{part_id}")
@@ -122,7 +123,7 @@ def _show(
         following = next_open(session, query, part_id, busy=site.desks.of_others(login.form_token))
         values: dict[str, Any] = {
             "ledger": site.ledger.count(session),
-            "left": count_open(session, query),
+            "left": site.left.text(session, query),
             "older": neighbour(session, query, part_id, upwards=False),
             "newer": neighbour(session, query, part_id, upwards=True),
             "ahead": _frames_ahead(session, following if following != part_id else None),

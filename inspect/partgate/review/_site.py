@@ -10,6 +10,7 @@ from partgate.records import Database, ImageStore
 from partgate.review._cookies import CookieNames
 from partgate.review._desks import Desks
 from partgate.review._ledger import Ledger
+from partgate.review._left import Left
 from partgate.review._logins import Login, Logins
 from partgate.review._pages import Pages
 from partgate.review._passwords import Passwords
@@ -32,6 +33,7 @@ class Site:
     cookies: CookieNames
     desks: Desks = field(default_factory=Desks)
     ledger: Ledger = field(default_factory=Ledger)
+    left: Left = field(default_factory=Left)
     by_account: Throttle = field(default_factory=lambda: Throttle(free=5))
     by_address: Throttle = field(default_factory=lambda: Throttle(free=20))
 

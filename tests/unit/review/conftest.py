@@ -31,7 +31,7 @@ from partgate.records import (
     add_recipe,
     new_id,
 )
-from partgate.review import _ledger, create_app
+from partgate.review import _ledger, _left, create_app
 from partgate_station import Recipe, Thresholds, Verdict
 
 T = TypeVar("T")
@@ -162,9 +162,10 @@ def line(learned_home: Path, home_in_tmp: Path) -> Iterator[Line]:
 
 
 @pytest.fixture(autouse=True)
-def ledger_counts_anew(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keep a slow machine from making the ledger rest."""
-    monkeypatch.setattr(_ledger, "FRESH_BELOW_S", float("inf"))
+def counts_are_fresh(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep a slow machine from making what is counted rest."""
+    for module in (_ledger, _left):
+        monkeypatch.setattr(module, "FRESH_BELOW_S", float("inf"))
 
 
 @pytest.fixture

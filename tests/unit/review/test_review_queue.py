@@ -143,11 +143,11 @@ def test_the_header_shows_the_ledger(reviewer: Any, line: Any) -> None:
 
 
 def test_waiting_tells_an_open_list_what_is_new(reviewer: Any, line: Any) -> None:
-    assert reviewer.get("/waiting").json() == {"left": 0, "newest": None}
+    assert reviewer.get("/waiting").json() == {"left": "0", "newest": None}
     line.part(Verdict.ACCEPT)
     part = line.part(Verdict.REJECT)
-    assert reviewer.get("/waiting").json() == {"left": 1, "newest": str(part)}
-    assert reviewer.get("/waiting?verdict=REVIEW").json() == {"left": 0, "newest": None}
+    assert reviewer.get("/waiting").json() == {"left": "1", "newest": str(part)}
+    assert reviewer.get("/waiting?verdict=REVIEW").json() == {"left": "0", "newest": None}
 
 
 def test_a_decision_is_one_review_and_one_audit_row_and_leads_to_the_next_part(
