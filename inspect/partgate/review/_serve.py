@@ -12,6 +12,7 @@ import uvicorn
 
 from partgate.records import Database, Home
 from partgate.review._app import create_app
+from partgate.review._connections import PatientProtocol
 from partgate.review._envelope import LOOPBACK_NAMES
 from partgate.review._errors import CannotListen
 from partgate.review._tokens import new_token
@@ -66,6 +67,7 @@ def serve(
             lifespan="on",
             backlog=BACKLOG,
             limit_concurrency=CONNECTIONS,
+            http=PatientProtocol,
             timeout_graceful_shutdown=GRACE_S,
             ssl_certfile=certificate,
             ssl_keyfile=private_key,

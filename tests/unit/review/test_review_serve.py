@@ -1,5 +1,7 @@
 """The server itself: where it listens, what it says, how it ends."""
 
+import contextlib
+import http.client
 import queue
 import re
 import socket
@@ -15,7 +17,7 @@ import pytest
 from sqlmodel import Session
 
 from partgate.records import User
-from partgate.review import CannotListen, serve
+from partgate.review import CannotListen, _connections, serve
 
 
 @contextmanager
@@ -107,6 +109,67 @@ def test_a_client_that_says_nothing_does_not_keep_the_site_from_ending(line: Any
             silent.sendall(b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n")
             began = time.monotonic()
     assert time.monotonic() - began < 15
+
+
+def _closes(connection: socket.socket) -> bool:
+    """Return whether the other end closes a connection, having said nothing."""
+    try:
+        return connection.recv(1) == b""
+    except ConnectionResetError:
+        return True
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        pytest.param(b"", id="nothing"),
+        pytest.param(b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n", id="half a head"),
+        pytest.param(
+            b"POST /login HTTP/1.1\r\nHost: 127.0.0.1\r\nOrigin: http://127.0.0.1\r\nContent-Length: 9\r\n"
+            b"Content-Type: application/x-www-form-urlencoded\r\n\r\nname",
+            id="half a body",
+        ),
+    ],
+)
+def test_a_request_that_does_not_come_is_not_waited_for(
+    said: bytes, line: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_connections, "REQUEST_S", 0.2)
+    with _serving(line.home) as announced:
+        port = int(_url(announced).rpartition(":")[2])
+        with socket.create_connection(("127.0.0.1", port), timeout=20) as slow:
+            slow.sendall(said)
+            assert _closes(slow)
+        assert httpx.get(f"{_url(announced)}/live").text == "ok"
+
+
+def test_a_deadline_is_a_requests_and_not_a_connections(line: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_connections, "REQUEST_S", 0.5)
+    with _serving(line.home) as announced:
+        port = int(_url(announced).rpartition(":")[2])
+        # One that does not connect anew by itself.
+        with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port, timeout=20)) as client:
+            for _ in range(4):
+                client.request("GET", "/live")
+                assert client.getresponse().read() == b"ok"
+                time.sleep(0.25)
+
+
+def test_one_address_has_so_many_connections(line: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_connections, "PER_ADDRESS", 3)
+    with _serving(line.home) as announced:
+        port = int(_url(announced).rpartition(":")[2])
+        with contextlib.ExitStack() as opened:
+            for _ in range(3):
+                opened.enter_context(socket.create_connection(("127.0.0.1", port), timeout=20))
+            with socket.create_connection(("127.0.0.1", port), timeout=20) as beyond:
+                assert _closes(beyond)
+        deadline_s = time.monotonic() + 20
+        while time.monotonic() < deadline_s:
+            with contextlib.suppress(httpx.TransportError):
+                assert httpx.get(f"{_url(announced)}/live").text == "ok"
+                return
+        pytest.fail("nobody is let in after the others have gone")
 
 
 def test_parts_written_by_another_database_show_at_once(line: Any) -> None:
