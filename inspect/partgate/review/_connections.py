@@ -22,7 +22,7 @@ class PatientProtocol(H11Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin to wait for a request."""
-        super().connection_made(transport)  # type: ignore[arg-type] - as uvicorn narrows it
+        super().connection_made(transport)  # type: ignore[arg-type]  # as uvicorn narrows it
         if self._of_this_address() > PER_ADDRESS:
             self.transport.abort()
         else:

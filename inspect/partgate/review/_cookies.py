@@ -22,13 +22,19 @@ class CookieNames:
     login: str
     form: str
     """Ties the forms of people who are not logged in yet to their browser."""
+    known: str
+    """How the cookies begin that say who has logged in from this browser before."""
 
 
 def cookie_names(home: Home) -> CookieNames:
     """Return the names for a home: the same at each start, others for each home and machine."""
     identity = b"\0".join([_machine(), os.fsencode(home.path)])
     mark = hashlib.sha256(identity).hexdigest()[:12]
-    return CookieNames(login=f"__Host-partgate-{mark}", form=f"__Host-partgate-form-{mark}")
+    return CookieNames(
+        login=f"__Host-partgate-{mark}",
+        form=f"__Host-partgate-form-{mark}",
+        known=f"__Host-partgate-known-{mark}",
+    )
 
 
 def _machine() -> bytes:

@@ -1,5 +1,7 @@
 """Set-up, login and logout."""
 
+from dataclasses import dataclass, replace
+from datetime import timedelta
 from typing import Annotated, Literal
 
 import structlog
@@ -9,6 +11,7 @@ from starlette.responses import PlainTextResponse, RedirectResponse, Response
 
 from partgate.review._errors import PasswordRefused
 from partgate.review._gate import is_own_path
+from partgate.review._known_browsers import KEPT_FOR, browser_token, known_browser, name_mark
 from partgate.review._logins import WRITE_TIMEOUT_S
 from partgate.review._passwords import MAX_LENGTH, check_password, checked_name
 from partgate.review._site import LoginDep, Site, SiteDep, form_of_this_login
@@ -54,20 +57,25 @@ def log_in(
     request: Request, site: SiteDep, name: Name = "", password: Password = "", then: Then = "/"
 ) -> Response:
     """Log a person in, or say that name or password is wrong, but not which."""
-    wait_s = _seconds_to_wait(request, site, name)
+    user = _user(site, name)
+    browser = _known_browser(request, site, user)
+    wait_s = _seconds_to_wait(request, site, name, browser)
     if wait_s > 0:
         problem = f"Too many tries. Wait {int(wait_s) + 1} s and try again."
         response = _login_form(request, site, then=then, name=name, problem=problem, status=429)
         response.headers["retry-after"] = str(int(wait_s) + 1)
         return response
-    user_id = _checked_user(site, name, password)
-    if user_id is None:
+    checked = _checked(site, user, password)
+    if checked is None:
         log.warning("login refused", address=_address(request))
         problem = "Name or password is wrong."
         return _login_form(request, site, then=then, name=name, problem=problem, status=401)
-    site.by_account.forgive(_account(name))
-    site.by_address.take_back(_address(request))
-    return _welcome(request, site, user_id, then if is_own_path(then) else "/")
+    if browser is not None:
+        site.by_browser.forgive(browser)
+    else:
+        site.by_account.forgive(_account(name))
+        site.by_address.take_back(_address(request))
+    return _welcome(request, site, checked, then if is_own_path(then) else "/")
 
 
 @router.post("/logout", dependencies=[Depends(form_of_this_login)])
@@ -113,7 +121,7 @@ def set_up(
     user_id = adding.result(timeout=WRITE_TIMEOUT_S)
     if user_id is None:
         raise HTTPException(404)
-    return _welcome(request, site, user_id, "/")
+    return _welcome(request, site, _Known(id=user_id, name=kept_name, password_hash=password_hash), "/")
 
 
 def _check_setup_token(site: Site, token: str) -> None:
@@ -123,37 +131,69 @@ def _check_setup_token(site: Site, token: str) -> None:
         raise HTTPException(404)
 
 
-def _seconds_to_wait(request: Request, site: Site, name: str) -> float:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Known:
+    """A person who may log in, and what is kept of their password."""
+
+    id: int
+    name: str
+    password_hash: str
+
+
+def _user(site: Site, name: str) -> _Known | None:
+    try:
+        kept_name = checked_name(name)
+    except PasswordRefused:
+        return None
+    with site.database.read() as session:
+        user = user_named(session, kept_name)
+        if user is None or user.id is None:
+            return None
+        return _Known(id=user.id, name=user.name, password_hash=user.password_hash)
+
+
+def _known_browser(request: Request, site: Site, user: _Known | None) -> str | None:
+    if user is None:
+        return None
+    token = request.cookies.get(_known_cookie(site, user), "")
+    return known_browser(token, user.id, user.password_hash)
+
+
+def _known_cookie(site: Site, user: _Known) -> str:
+    return f"{site.cookies.known}-{name_mark(user.name)}"
+
+
+def _seconds_to_wait(request: Request, site: Site, name: str, browser: str | None) -> float:
+    if browser is not None:
+        return site.by_browser.admit(browser)
     wait_s = site.by_address.admit(_address(request))
     return wait_s if wait_s > 0 else site.by_account.admit(_account(name))
 
 
-def _checked_user(site: Site, name: str, password: str) -> int | None:
-    try:
-        kept_name = checked_name(name)
-    except PasswordRefused:
-        kept_name = ""
-    with site.database.read() as session:
-        user = user_named(session, kept_name)
-        kept = None if user is None else (user.id, user.password_hash)
+def _checked(site: Site, user: _Known | None, password: str) -> _Known | None:
+    """Return the person whose password was right, with what is kept of it from now on."""
     # Longer than any password that may be set: refused as wrong, after the same time.
-    checked = site.passwords.check(password[: MAX_LENGTH + 1], kept[1] if kept else None)
-    if kept is None or kept[0] is None or not checked.right:
+    checked = site.passwords.check(password[: MAX_LENGTH + 1], user.password_hash if user else None)
+    if user is None or not checked.right:
         return None
-    user_id, new_hash = kept[0], checked.new_hash
-    if new_hash is not None:
-        keeping = site.database.write(lambda session: replace_password_hash(session, user_id, new_hash))
-        keeping.result(timeout=WRITE_TIMEOUT_S)
-    return user_id
+    new_hash = checked.new_hash
+    if new_hash is None:
+        return user
+    keeping = site.database.write(lambda session: replace_password_hash(session, user.id, new_hash))
+    keeping.result(timeout=WRITE_TIMEOUT_S)
+    return replace(user, password_hash=new_hash)
 
 
-def _welcome(request: Request, site: Site, user_id: int, then: str) -> Response:
+def _welcome(request: Request, site: Site, user: _Known, then: str) -> Response:
     """Begin a new session, never go on with one that was there before."""
     earlier = request.cookies.get(site.cookies.login, "")
     if request.state.login is not None:
         site.logins.end(earlier)
     response = RedirectResponse(then, 303)
-    _set_cookie(response, site.cookies.login, site.logins.begin(user_id))
+    _set_cookie(response, site.cookies.login, site.logins.begin(user.id))
+    browser = _known_browser(request, site, user) or new_token()
+    token = browser_token(browser, user.id, user.password_hash)
+    _set_cookie(response, _known_cookie(site, user), token, keep=KEPT_FOR)
     response.delete_cookie(site.cookies.form, path="/", secure=True, httponly=True, samesite="strict")
     return response
 
@@ -183,9 +223,10 @@ def _form(
     return response
 
 
-def _set_cookie(response: Response, name: str, value: str) -> None:
+def _set_cookie(response: Response, name: str, value: str, *, keep: timedelta | None = None) -> None:
     # Strict: nothing outside links into the site, and a link in a mail leads to the login page at worst.
-    response.set_cookie(name, value, path="/", secure=True, httponly=True, samesite="strict")
+    age_s = None if keep is None else int(keep.total_seconds())
+    response.set_cookie(name, value, max_age=age_s, path="/", secure=True, httponly=True, samesite="strict")
 
 
 def _address(request: Request) -> str:

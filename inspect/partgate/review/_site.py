@@ -36,6 +36,7 @@ class Site:
     left: Left = field(default_factory=Left)
     by_account: Throttle = field(default_factory=lambda: Throttle(free=5))
     by_address: Throttle = field(default_factory=lambda: Throttle(free=20))
+    by_browser: Throttle = field(default_factory=lambda: Throttle(free=5))
 
 
 async def site_of(request: Request) -> Site:

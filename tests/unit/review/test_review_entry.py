@@ -14,12 +14,17 @@ from partgate.records import Audit, Home, LoginSession, Review, StoreBusy, User,
 from partgate.records._database import BUSY_TIMEOUT_S
 from partgate.review import PasswordRefused
 from partgate.review._cookies import cookie_names
+from partgate.review._known_browsers import browser_token, known_browser, name_mark
 from partgate.review._passwords import check_password, checked_name
+
+
+def _site(visitor: Any) -> Any:
+    return visitor.client.app.state.site
 
 
 def _login_cookie(visitor: Any) -> str:
     """Return the name of the site's login cookie."""
-    return str(visitor.client.app.state.site.cookies.login)
+    return str(_site(visitor).cookies.login)
 
 
 def _cookies(response: Any) -> list[str]:
@@ -276,6 +281,55 @@ def test_guessing_is_slowed_down_and_does_not_reach_the_hasher(reviewer: Any) ->
     refused = reviewer.log_in("Mara")
     assert refused.status_code == 429, "the right password must wait as well"
     assert int(refused.headers["retry-after"]) >= 1
+
+
+def _shut_out(visitor: Any, name: str) -> None:
+    """Guess at a name until nobody gets in any more, and let no time pass from then on."""
+    site, now_s = _site(visitor), time.monotonic()
+    for throttle in (site.by_account, site.by_address, site.by_browser):
+        throttle._clock = lambda: now_s
+    for _ in range(5):
+        visitor.log_in(name, "wrong words")
+    assert visitor.log_in(name).status_code == 429
+
+
+def test_guesses_elsewhere_do_not_shut_out_a_browser_that_is_known(reviewer: Any, colleague: Any) -> None:
+    reviewer.post("/logout", {}, form="/")
+    colleague.client.cookies.clear()
+    _shut_out(colleague, "Mara")
+    assert reviewer.log_in("Mara").status_code == 303
+    assert colleague.log_in("Mara").status_code == 429, "who guesses still waits"
+
+
+def test_a_known_browser_has_tries_of_its_own_and_not_more(reviewer: Any, colleague: Any) -> None:
+    reviewer.post("/logout", {}, form="/")
+    _shut_out(reviewer, "Mara")
+    colleague.client.cookies.clear()
+    assert colleague.log_in("Mara").status_code == 303, "nobody else guessed at the name"
+
+
+def test_a_browser_is_known_for_its_own_people_alone(reviewer: Any, colleague: Any) -> None:
+    reviewer.post("/logout", {}, form="/")
+    colleague.client.cookies.clear()
+    _shut_out(colleague, "Ines")
+    assert reviewer.log_in("Ines").status_code == 429
+    (name,) = [name for name in reviewer.client.cookies if name.startswith(_site(reviewer).cookies.known)]
+    value = reviewer.client.cookies[name]
+    of_ines = f"{_site(reviewer).cookies.known}-{name_mark('Ines')}"
+    for forged in (value, value[:-1] + "x", "", "." * 200, value.split(".")[0] + "." + "0" * 64):
+        reviewer.client.cookies.clear()
+        hidden = reviewer.hidden("/login")
+        (form,) = [f"{cookie.name}={cookie.value}" for cookie in reviewer.client.cookies.jar]
+        words = {"name": "Ines", "password": "a few words of mine"}
+        cookies = {"cookie": f"{form}; {of_ines}={forged}"}
+        assert reviewer.post("/login", hidden | words, headers=cookies).status_code == 429, forged
+
+
+def test_a_new_password_makes_the_cookies_of_known_browsers_worthless() -> None:
+    token = browser_token("browser", 1, "$argon2id$one")
+    assert known_browser(token, 1, "$argon2id$one") == "browser"
+    assert known_browser(token, 1, "$argon2id$two") is None
+    assert known_browser(token, 2, "$argon2id$one") is None
 
 
 def test_a_hash_of_older_parameters_is_renewed_at_login(real_hashes: None, reviewer: Any, line: Any) -> None:
