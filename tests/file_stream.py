@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from partgate_cameras import Camera
+from partgate_cameras import Camera, CameraUnavailable
 from partgate_cameras._genicam import GenicamDevice
 from partgate_cameras._gentl_stream import Delivery, Dropped, TriggerMode
 from partgate_station import Camera as CameraConfig
@@ -15,14 +15,21 @@ from partgate_station import GenicamCamera
 
 
 class FileStream:
-    """A camera that exposes a frame for each byte of a file; "x" is one that is lost, "s" comes slowly."""
+    """A camera that exposes a frame for each byte of a file; "x" is one that is lost, "s" comes slowly.
+
+    While a file `pulled` lies beside it, the cable is: nothing comes, and nobody answers.
+    """
 
     def __init__(self, config: GenicamCamera, *, edges: Path, mode: TriggerMode) -> None:
         self.trigger_mode = mode
         self.incomplete = 0
         self._edges, self._seen, self._number = edges, edges.stat().st_size, 0
+        self._pulled = edges.with_name("pulled")
+        self.prove_alive()
 
     def poll(self) -> Delivery | None:
+        if self._pulled.exists():
+            return None
         edges = self._edges.read_bytes()
         if self._seen >= len(edges):
             return None
@@ -42,6 +49,10 @@ class FileStream:
         return dropped
 
     def fire(self) -> None: ...
+
+    def prove_alive(self) -> None:
+        if self._pulled.exists():
+            raise CameraUnavailable("camera top does not answer: check cable and power")
 
     def restart(self) -> None:
         self._seen, self._number = self._edges.stat().st_size, 0

@@ -25,6 +25,7 @@ PAUSE_S = 0.001  # between two looks: what a frame may lie unnoticed
 LOOK_EVERY_S = {"hardware": 0.002, "software": 0.02}  # while nobody asks; the first is an arrival's error
 HELD = 8  # frames behind a trigger line that nobody has asked for; more wait in the device's buffers
 STRAYS = 64
+SILENT_S = 0.5  # behind a trigger line: after so long without a frame the device is asked whether it is there
 
 _logger = logging.getLogger(__name__)
 
@@ -43,6 +44,9 @@ class Stream(Protocol):
 
     def fire(self) -> None:
         """Send the software trigger."""
+
+    def prove_alive(self) -> None:
+        """Have the device itself answer; CameraUnavailable where it does not, nothing where none can."""
 
     def restart(self) -> None:
         """Stop and start: no frame exposed before can come any more, and numbers begin anew."""
@@ -64,7 +68,8 @@ class GenicamDevice:
       come the camera is stopped and started before the next trigger, so that it cannot come any more.
     - On, any line: frames come by themselves, one per edge. They are taken in as they come, stamped, and
       given in order; one that cannot be judged is given as its error, for it stands for a part, too. Who
-      asks must know which part it is: `grab` only hands out.
+      asks must know which part it is: `grab` only hands out. While none comes the device is asked every half
+      second whether it is there: a line at rest and a cable that was pulled look alike otherwise.
     """
 
     def __init__(
@@ -82,6 +87,8 @@ class GenicamDevice:
         self._numbers = FrameNumbers()
         self._frames_given = 0
         self._owed = 0  # software triggers whose frame has not come
+        self._heard_s = 0.0  # when the device last gave or answered anything
+        self._gone: str | None = None
         self._arrived: deque[Frame | CameraError] = deque()  # bounded by HELD: more is not taken in
         self._strays: deque[StrayFrame] = deque(maxlen=STRAYS)  # the oldest goes; each was logged
 
@@ -166,19 +173,22 @@ class GenicamDevice:
 
     def close(self) -> None:
         """Stop streaming and let the device go; safe to call twice, `open` works again."""
-        stream, self._stream = self._stream, None
+        stream, self._stream, self._gone = self._stream, None, None
         if stream is not None:
             stream.close()
 
     def _opened(self) -> Stream:
         if self._stream is None:
             raise CameraUnavailable(f"{self._what}: not open")
+        if self._gone is not None:
+            raise CameraUnavailable(self._gone)
         return self._stream
 
     def _begin_anew(self) -> None:
         self._numbers.restart()
         self._arrived.clear()
         self._owed = 0
+        self._heard_s = time.monotonic()
 
     # Free running, or triggered by software: one `grab`, one frame.
 
@@ -243,10 +253,23 @@ class GenicamDevice:
         while len(self._arrived) < HELD:
             arrived = self._arrival(stream)
             if arrived is None:
+                self._look_for_life(stream)
                 return
+            self._heard_s = time.monotonic()
             if isinstance(arrived, CameraError):
                 arrived.arrived_s = time.monotonic()
             self._arrived.append(arrived)
+
+    def _look_for_life(self, stream: Stream) -> None:
+        """Ask a device that has been silent for long; once it does not answer it has gone, for good."""
+        if self._arrived or time.monotonic() - self._heard_s < SILENT_S:
+            return
+        try:
+            stream.prove_alive()
+        except CameraUnavailable as error:
+            self._gone = str(error)  # who asks next is told at once, and not after another wait for it
+            raise
+        self._heard_s = time.monotonic()
 
     def _arrival(self, stream: Stream) -> Frame | CameraError | None:
         """Return what came next: a frame, what stands for one that cannot be judged, or None."""

@@ -24,6 +24,7 @@ from partgate_cameras._genicam_region import BEFORE_REGION, check_picture, set_p
 from partgate_cameras._genicam_trigger import with_trigger
 from partgate_cameras._gentl_device import open_device
 from partgate_cameras._gentl_errors import mapped
+from partgate_cameras._gentl_life import LifeSigns
 from partgate_cameras._pixel_formats import check_supported, line_bytes, to_image
 from partgate_cameras._producers import Producer, find_producer
 from partgate_station import GenicamCamera
@@ -84,6 +85,7 @@ class GentlStream:
             self._expected = self._announced_layout()
             self._acquirer.num_buffers = max(BUFFERS, self._acquirer.min_num_buffers)
             self.trigger_mode: TriggerMode = self._configured_trigger()
+            self._life = LifeSigns(self._acquirer, self._what) if self.trigger_mode == "hardware" else None
             self._acquirer.start()
             self._resources = half_open.pop_all()
 
@@ -122,6 +124,16 @@ class GentlStream:
         """Send the software trigger."""
         with mapped(self._what):
             self._node_map.TriggerSoftware.execute()
+
+    def prove_alive(self) -> None:
+        """Have a device behind a trigger line answer; return once it has. A millisecond on GigE.
+
+        Raises:
+            CameraUnavailable: it does not: cable, power, or the device itself.
+        """
+        if self._life is not None:
+            with mapped(self._what):
+                self._life.ask()
 
     def restart(self) -> None:
         """Stop and start: what was exposed before cannot come any more. 150 ms with the simulator."""

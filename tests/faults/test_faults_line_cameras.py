@@ -69,6 +69,23 @@ def wait_until_idle(top: ProcessCamera) -> None:
     raise AssertionError("the camera never came back")
 
 
+def loss_of(top: ProcessCamera) -> str:
+    give_up_s = time.monotonic() + 40
+    while time.monotonic() < give_up_s:
+        try:
+            top.next_frame(0.05)
+        except NoFrameYet:
+            pass
+        except CameraUnavailable as error:
+            return str(error)
+    raise AssertionError("nobody noticed")
+
+
+def problem_of(top: ProcessCamera) -> str | None:
+    """Return what keeps the station from being ready; a call, because it changes by itself."""
+    return top.problem
+
+
 def shows(frame: Frame) -> int:
     return int(frame.image[0, 0])
 
@@ -129,6 +146,28 @@ def test_f01_a_flush_and_a_lost_process_leave_nothing_of_before(tmp_path: Path) 
         fire(edges, b".")
         frame = next_frame(top)
         assert (shows(frame), frame.lost_before) == (4, 0)
+
+
+def test_f01_a_cable_that_is_pulled_while_nothing_comes_is_noticed(tmp_path: Path) -> None:
+    """Nothing comes from a line at rest either: only the device itself can tell which it is."""
+    with camera(tmp_path) as (top, edges):
+        fire(edges, b".")
+        assert shows(next_frame(top)) == 1
+        wait_until_idle(top)
+        assert top.restarts == 0
+        pulled = edges.with_name("pulled")
+        pulled.touch()
+        assert "check cable and power" in loss_of(top)
+        give_up_s = time.monotonic() + 40
+        while not problem_of(top):
+            assert time.monotonic() < give_up_s, "the station stays ready"
+            time.sleep(0.01)
+        fire(edges, b"...")  # parts that nobody saw
+        pulled.unlink()
+        wait_until_idle(top)
+        assert top.restarts > 0
+        fire(edges, b".")
+        assert shows(next_frame(top)) == 5
 
 
 def test_f11_a_software_triggered_frame_that_was_given_up_is_a_stray(tmp_path: Path) -> None:

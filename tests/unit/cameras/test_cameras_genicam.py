@@ -8,7 +8,10 @@ import textwrap
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,12 +26,14 @@ from partgate_cameras import (
     FrameOutOfOrder,
     FrameTimeout,
     NoFrameYet,
+    _genicam,
     make_camera,
 )
 from partgate_cameras._genicam import HELD, GenicamDevice
 from partgate_cameras._genicam_trigger import with_trigger
 from partgate_cameras._gentl_errors import _MEANINGS, mapped
-from partgate_cameras._gentl_stream import Delivery, Dropped, TriggerMode
+from partgate_cameras._gentl_life import NO_ACCESS, LifeSigns
+from partgate_cameras._gentl_stream import Delivery, Dropped, GentlStream, TriggerMode
 from partgate_cameras._numbers import FrameNumbers, NumberNotRisen
 from partgate_cameras._producers import SEARCH_PATH, Producer, find_producer
 from partgate_station import GenicamCamera
@@ -53,6 +58,8 @@ class ScriptedStream:
         self.closed = 0
         self.restarts = 0
         self.waiting: list[int] = []
+        self.asked = 0
+        self.is_pulled = False
 
     def poll(self) -> Delivery | None:
         step = self.script.pop(0) if self.script else None
@@ -68,6 +75,11 @@ class ScriptedStream:
 
     def fire(self) -> None:
         self.fired += 1
+
+    def prove_alive(self) -> None:
+        self.asked += 1
+        if self.is_pulled:
+            raise CameraUnavailable("camera top does not answer: check cable and power")
 
     def restart(self) -> None:
         self.restarts += 1
@@ -221,6 +233,106 @@ def test_behind_a_line_no_more_is_taken_in_than_there_is_room_for() -> None:
     camera.look()
     assert len(stream.script) == 29 - HELD
     assert [camera.next_frame(5).frame_id for _ in range(29)] == list(range(1, 30))
+
+
+def test_f01_a_pulled_cable_is_told_from_a_line_at_rest(monkeypatch: pytest.MonkeyPatch) -> None:
+    camera, stream = scripted()
+    with pytest.raises(NoFrameYet):
+        camera.next_frame(0.01)
+    assert stream.asked == 0, "half a second without a frame says nothing"
+    monkeypatch.setattr(_genicam, "SILENT_S", 0.02)
+    stream.script = [1, *[None] * 5, 2]
+    assert [camera.next_frame(5).frame_id for _ in range(2)] == [1, 2]
+    with pytest.raises(NoFrameYet):
+        camera.next_frame(0.1)
+    answered = stream.asked
+    assert 1 <= answered <= 5, "now and then, not with every look"
+    stream.is_pulled = True
+    with pytest.raises(CameraUnavailable, match="does not answer: check cable and power"):
+        camera.next_frame(5)
+    for look in (camera.look, lambda: camera.grab(5), camera.flush):
+        with pytest.raises(CameraUnavailable, match="check cable"):
+            look()
+    assert stream.asked == answered + 1, "and not once for everybody who asks"
+    stream.is_pulled = False
+    camera.close()
+    camera.open()
+    stream.script = [1]
+    assert camera.next_frame(5).frame_id == 1
+
+
+@pytest.mark.parametrize("mode", ["off", "software"])
+def test_a_camera_that_gives_nothing_by_itself_is_not_asked(
+    mode: TriggerMode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_genicam, "SILENT_S", 0.0)
+    camera, stream = scripted(trigger_mode=mode)
+    camera.look()
+    with pytest.raises(FrameTimeout):
+        camera.grab(0.02)
+    assert stream.asked == 0
+
+
+def test_the_simulator_answers_and_what_it_does_not_know_is_not_asked() -> None:
+    camera = GenicamDevice(config())
+    camera.open()
+    stream = camera._stream
+    assert isinstance(stream, GentlStream)
+    LifeSigns(stream._acquirer, "camera top").ask()
+    camera.close()
+
+
+def device_that_answers(answers: dict[str, Any], asked: list[str]) -> Any:
+    """Return as much of harvesters' acquirer as can be asked; what is not among the answers raises."""
+    from genicam import gentl
+
+    def answer(question: str) -> Any:
+        asked.append(question)
+        if question not in answers:
+            raise gentl.IoException.__new__(gentl.IoException)
+        return answers[question]
+
+    class Device:
+        access_status = property(lambda self: answer("access"))
+
+    width = SimpleNamespace(get_value=lambda ignore_cache: answer("width") if ignore_cache else 0)
+    remote = SimpleNamespace(
+        port=SimpleNamespace(read=lambda address, size: answer("version")),
+        node_map=SimpleNamespace(has_node=lambda name: True, Width=width),
+    )
+    return SimpleNamespace(remote_device=remote, device=Device())
+
+
+@pytest.mark.parametrize(
+    ("answers", "asked"),
+    [
+        ({"version": (4, b"----"), "width": 640, "access": 1}, ["version", "access"]),
+        ({"width": 640, "access": 5}, ["width", "access"]),
+        ({"version": (4, b"----"), "access": NO_ACCESS}, ["version"]),
+        ({"access": 1}, ["access"]),
+        ({}, []),
+    ],
+)
+def test_f01_only_what_a_device_answered_once_is_asked_and_has_to_be_answered(
+    answers: dict[str, Any], asked: list[str]
+) -> None:
+    questions: list[str] = []
+    life = LifeSigns(device_that_answers(answers, questions), "camera top")
+    questions.clear()
+    life.ask()
+    assert questions == asked
+    answers.clear()
+    lost = pytest.raises(CameraUnavailable, match="does not answer") if asked else nullcontext()
+    with lost, mapped("camera top"):
+        life.ask()
+
+
+def test_f01_a_producer_that_takes_its_access_back_has_lost_the_device() -> None:
+    answers: dict[str, Any] = {"access": 5}
+    life = LifeSigns(device_that_answers(answers, []), "camera top")
+    answers["access"] = NO_ACCESS
+    with pytest.raises(CameraUnavailable, match="camera top is not reachable any more: check cable"):
+        life.ask()
 
 
 def test_an_incomplete_frame_is_not_counted_as_lost_as_well() -> None:
