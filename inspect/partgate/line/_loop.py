@@ -199,6 +199,8 @@ class Line:
             return unjudged, Decision.undecided(Reason.MODEL_SUSPECT, why)
         if unfit is not None:
             return unjudged, Decision.undecided(Reason.IMAGE_HEALTH, unfit)
+        if judge is not None and (late := _too_late_to_judge(taken)) is not None:
+            return unjudged, late
         return judge_frames(judge, frames)
 
     def _finish(self, outcome: Outcome, taken: TakenPart, frames: Sequence[JudgedFrame]) -> Outcome:
@@ -225,6 +227,18 @@ def _outcome(taken: TakenPart, decision: Decision) -> Outcome:
         gate_open=judge is not None and judge.recipe.gate_opens(decision.verdict),
         latency_ms=(time.monotonic() - trigger.monotonic_s) * 1000,
     )
+
+
+def _too_late_to_judge(taken: TakenPart) -> Decision | None:
+    """Return the decision for a part whose deadline is over before the model was asked; None if it is not.
+
+    Its score would come too late for the gate, and make the parts behind it late as well.
+    """
+    late_s = time.monotonic() - taken.deadline_s
+    if late_s < 0:
+        return None
+    sentence = f"its turn came {late_s * 1000:.0f} ms after the recipe's {taken.deadline_ms} ms were over"
+    return Decision.undecided(Reason.DEADLINE_MISSED, f"{sentence}; it was not judged, its frames are kept")
 
 
 def _once_durable(durable: Future[None], decision: Decision, deadline_s: float) -> Decision:

@@ -267,11 +267,30 @@ def test_frames_that_came_before_a_fault_are_kept(database: Database, tmp_path: 
 
 
 def test_a_late_verdict_is_undecided_and_keeps_its_score(database: Database, tmp_path: Path) -> None:
-    cameras = [ScriptedCamera([IMAGE], delay_s=0.05)]
-    ran = run(database, tmp_path, cameras, judged_by(lambda frame: 0.5, deadline_ms=1))
+    def slow(frame: NDArray[np.uint8]) -> float:
+        time.sleep(2.1)
+        return 0.5
+
+    ran = run(database, tmp_path, [ScriptedCamera([IMAGE])], judged_by(slow, deadline_ms=2000))
     assert ran.rows[0].verdict is Verdict.UNDECIDED
-    assert (ran.rows[0].reason or "").startswith("DEADLINE_MISSED")
+    assert (ran.rows[0].reason or "").startswith("DEADLINE_MISSED: the verdict was ")
     assert ran.rows[0].score == 0.5
+    assert not ran.signalled[0].gate_open
+
+
+def test_the_model_is_not_asked_of_a_part_whose_deadline_is_over(database: Database, tmp_path: Path) -> None:
+    """It would be late all the same, and so would the parts behind it."""
+
+    def never(frame: NDArray[np.uint8]) -> float:
+        raise AssertionError("the model was asked")
+
+    cameras = [ScriptedCamera([IMAGE, CameraError("top: gone")], delay_s=0.05)]
+    ran = run(database, tmp_path, cameras, judged_by(never, deadline_ms=1))
+    assert [row.verdict for row in ran.rows] == [Verdict.UNDECIDED] * 2
+    assert (ran.rows[0].reason or "").startswith("DEADLINE_MISSED: its turn came ")
+    assert "after the recipe's 1 ms were over; it was not judged" in (ran.rows[0].reason or "")
+    assert ran.rows[1].reason == "CAMERA_FAULT: top: gone", "what went wrong before tells more"
+    assert len(ran.frames) == 1, "its frames are kept"
     assert not ran.signalled[0].gate_open
 
 
@@ -369,7 +388,7 @@ class BrokenDisk(Recorder):
 
 
 def test_a_verdict_without_a_durable_row_never_opens_the_gate(database: Database, tmp_path: Path) -> None:
-    judges = judged_by(lambda frame: 0.0, deadline_ms=30)
+    judges = judged_by(lambda frame: 0.0, deadline_ms=2000)
     ran = run(database, tmp_path, [ScriptedCamera([IMAGE])], judges, recorder_class=NeverDurable)
     assert not ran.signalled[0].gate_open
     assert (ran.rows[0].reason or "").startswith("NOT_RECORDED")
