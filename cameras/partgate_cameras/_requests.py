@@ -11,8 +11,8 @@ from partgate_cameras._errors import CameraUnavailable, FrameTimeout
 from partgate_cameras._ring import RingReader
 from partgate_station import PartgateError
 
-# A part whose deadline is over when its turn comes asks all the same, so that it has its own frame. That no
-# frame came in such a time says nothing about the camera.
+# A part whose deadline is over when its turn comes asks a file, or a camera behind a trigger line, all the
+# same, so that it has its own frame. That none came in such a time says nothing about the camera.
 HOPELESS_S = 0.002
 
 State = Literal["starting", "ready", "lost", "closed"]

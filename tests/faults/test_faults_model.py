@@ -109,7 +109,8 @@ def test_f15_a_model_that_is_too_slow_costs_its_parts_alone(tmp_path: Path) -> N
     assert found.balanced
     late = [part for part in parts if (part.reason or "").startswith("DEADLINE_MISSED")]
     assert [part.trigger_id for part in late][-3:] == [3, 4, 5]
-    assert all(part.score == pytest.approx(0.1) for part in late)
+    # Those that were judged and late keep their score; those whose turn came too late have none.
+    assert all(part.score is None or part.score == pytest.approx(0.1) for part in late)
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from partgate.fitness._check import Check, looked, note, ok, refused, unfit
 from partgate.fitness._cores import cores_set_aside
 from partgate.fitness._judging import Pace, judging
 from partgate.fitness._supply import free_bytes, rate, supply
+from partgate.fitness._windows import windows
 from partgate.records import Home
 from partgate_cameras import ProcessCamera
 from partgate_station import (
@@ -87,6 +88,7 @@ def _all(
     if running is not None:
         advice = "a camera serves one program: stop the station to check all of it"
         yield unfit("station", f"runs already ({running})", advice, exit_code=AlreadyRunning.exit_code)
+    yield from looked("windows", lambda: windows(config))
     yield from looked("judging cores", lambda: cores_set_aside(config))
     if config.health is not None:
         yield from looked("health pages", partial(_health_pages, config.health))

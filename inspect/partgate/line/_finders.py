@@ -52,13 +52,30 @@ class GrabbedFrames:
     """A camera that is asked for each frame when its part is there.
 
     Where a window is set, a part that has waited too long in the queue is not photographed any more: it is
-    not in front of the camera, and what is there is another.
+    not in front of the camera, and what is there is another. So is one whose deadline is over, of a device;
+    a file is asked all the same: its next image is this part's, however late, and must not become another's.
     """
 
-    def __init__(self, camera: Camera, *, earliest_s: float = 0.0, latest_s: float | None = None) -> None:
+    def __init__(
+        self,
+        camera: Camera,
+        *,
+        earliest_s: float = 0.0,
+        latest_s: float | None = None,
+        is_device: bool = False,
+    ) -> None:
+        """Prepare.
+
+        Args:
+            camera: stays the caller's.
+            earliest_s: after its trigger a part's frame arrives at the earliest.
+            latest_s: and at the latest; None: no such limit.
+            is_device: it shows what is in front of it when it is asked, not what is next in a row.
+        """
         self.camera_id = camera.camera_id
         self._camera, self._earliest_s = camera, earliest_s
         self._latest_s = math.inf if latest_s is None else latest_s
+        self._is_device = is_device
         self._strays: list[StrayFrame] = []
 
     @property
@@ -69,14 +86,20 @@ class GrabbedFrames:
     def frame_for(self, trigger: Trigger, deadline_s: float) -> Frame:
         """Grab the frame; one from before the window shows no part, and is followed by another."""
         window_ends_s = trigger.monotonic_s + self._latest_s
-        while (now_s := time.monotonic()) <= window_ends_s:
-            left_s = min(deadline_s, window_ends_s) - now_s
-            frame = self._camera.grab(max(SHORTEST_GRAB_S, left_s))
+        until_s = min(deadline_s, window_ends_s)
+        # Of a device asked too late the frame is owed besides, and the stream is stopped and started for it.
+        last_asked_s = until_s if self._is_device else window_ends_s
+        while (now_s := time.monotonic()) <= last_asked_s:
+            frame = self._camera.grab(max(SHORTEST_GRAB_S, until_s - now_s))
             if frame.arrived_s > window_ends_s:
                 self._late(frame, trigger)
                 break
             if frame.arrived_s >= trigger.monotonic_s + self._earliest_s:
                 return frame
+        if last_asked_s < window_ends_s:
+            raise FrameTimeout(
+                f"camera {self.camera_id}: no frame before the deadline, after which no part is photographed"
+            )
         raise FrameTimeout(
             f"camera {self.camera_id}: no frame within {self._latest_s * 1000:g} ms of the trigger"
         )

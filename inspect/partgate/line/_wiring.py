@@ -81,7 +81,8 @@ def _finder(settings: CameraConfig, camera: ProcessCamera, triggers: TriggerSour
     earliest_s = settings.earliest_ms / 1000
     latest_s = None if settings.latest_ms is None else settings.latest_ms / 1000
     if isinstance(settings, VideoCamera) or not settings.is_line_triggered:
-        return GrabbedFrames(camera, earliest_s=earliest_s, latest_s=latest_s)
+        is_device = not isinstance(settings, VideoCamera) or settings.is_live
+        return GrabbedFrames(camera, earliest_s=earliest_s, latest_s=latest_s, is_device=is_device)
     if latest_s is None or not isinstance(triggers, CameraTriggers | DigitalInput):
         raise ConfigError(
             f"camera {settings.camera_id}: behind a trigger line it needs latest_ms, and a trigger of kind"

@@ -4,6 +4,7 @@ import os
 import socket
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,18 +13,22 @@ from partgate.fitness import State, StationFitness, examine_station, exit_code
 from partgate.fitness._cameras import Seen, look_at_camera
 from partgate.fitness._judging import Pace, deadline, precision
 from partgate.fitness._supply import rate, supply
+from partgate.fitness._windows import windows
 from partgate.records import Database, Home
 from partgate_cameras import CameraUnavailable, Frame, FrameTimeout
 from partgate_engines import split_cores
 from partgate_station import (
+    CameraTrigger,
     ConfigError,
     ContinuousTrigger,
+    DigitalInputTrigger,
     FolderCamera,
     GenicamCamera,
     IntervalTrigger,
     PartgateError,
     Records,
     StationConfig,
+    VideoCamera,
     VirtualCamera,
 )
 
@@ -152,6 +157,41 @@ def test_a_product_without_a_model_is_unfit(station_file: Path, home: Home) -> N
 def test_the_home_is_not_made(station_file: Path, tmp_path: Path) -> None:
     examine_station(station_file, Home(path=tmp_path / "none"), cameras=False)
     assert not (tmp_path / "none").exists()
+
+
+SOFT = GenicamCamera(kind="genicam", camera_id="soft", producer="x.cti", trigger="software")
+SIDE = SOFT.model_copy(update={"camera_id": "side", "trigger": "line", "latest_ms": 50.0})
+NET = VideoCamera(kind="video", camera_id="net", source="rtsp://h/x")
+FILE = VideoCamera(kind="video", camera_id="file", source="parts.mkv")
+INTERVAL = IntervalTrigger(kind="interval", period_s=1)
+
+
+@pytest.mark.parametrize(
+    ("trigger", "noted"),
+    [
+        (INTERVAL, ["soft", "net"]),
+        (CameraTrigger(kind="camera", camera_id="side"), ["soft", "net"]),
+        (DigitalInputTrigger(kind="digital_input"), ["soft", "net"]),
+        (ContinuousTrigger(kind="continuous"), []),
+    ],
+    ids=lambda value: getattr(value, "kind", None),
+)
+def test_a_camera_that_may_photograph_another_part_is_noted(trigger: Any, noted: list[str]) -> None:
+    config = StationConfig(station_id="one", trigger=trigger, cameras=(SOFT, SIDE, NET, FILE, TOP))
+    checks = list(windows(config))
+    assert [check.name for check in checks] == [f"window of {camera_id}" for camera_id in noted]
+    assert all(check.state is State.NOTE and "latest_ms = " in check.advice for check in checks)
+    limited = tuple(camera.model_copy(update={"latest_ms": 50.0}) for camera in (SOFT, SIDE, NET))
+    assert list(windows(config.model_copy(update={"cameras": limited}))) == []
+
+
+def test_the_windows_are_looked_at_with_the_station(station_file: Path, home: Home) -> None:
+    station_file.write_text(
+        'station_id = "line1"\ntrigger = {kind = "interval", period_s = 1}\n[[cameras]]\nkind = "genicam"\n'
+        'camera_id = "top"\nproducer = "x.cti"\ntrigger = "software"\n'
+    )
+    found = by_name(examine_station(station_file, home, cameras=False))
+    assert found["window of top"][0] == "note"
 
 
 LINE = {"TriggerMode": "On", "TriggerSource": "Line1"}

@@ -103,6 +103,50 @@ def test_a_part_that_has_passed_is_not_photographed_any_more() -> None:
     assert camera.grabbed == 0, "what is there now is another part"
 
 
+def test_a_device_is_not_asked_for_a_part_whose_deadline_is_over() -> None:
+    """What is in front of it is another part, and the picture would be owed besides."""
+    now_s = time.monotonic()
+    camera = Grabbed(deque([now_s]))
+    finder = GrabbedFrames(camera, is_device=True)
+    with pytest.raises(FrameTimeout, match="camera soft: no frame before the deadline, after which no part"):
+        finder.frame_for(trigger(now_s - 1), now_s - 0.001)
+    assert camera.grabbed == 0
+    assert finder.frame_for(trigger(now_s), now_s + 60).frame_id == 1
+
+
+def test_a_file_is_asked_for_a_part_whose_deadline_is_over() -> None:
+    """Its next image is this part's, and must not become the next one's."""
+    now_s = time.monotonic()
+    camera = Grabbed(deque([now_s]))
+    assert GrabbedFrames(camera).frame_for(trigger(now_s - 1), now_s - 0.001).frame_id == 1
+    assert camera.timeouts_s == [0.001]
+
+
+def test_a_device_is_asked_for_no_second_frame_after_the_deadline() -> None:
+    now_s = time.monotonic()
+    camera = Grabbed(deque([now_s] * 1_000_000))
+    with pytest.raises(FrameTimeout, match="no frame before the deadline"):
+        GrabbedFrames(camera, earliest_s=60, is_device=True).frame_for(trigger(now_s), now_s + 0.05)
+    assert camera.grabbed > 0
+
+
+@pytest.mark.parametrize(
+    ("camera", "is_device"),
+    [
+        (SOFT, True),
+        (SOFT | {"trigger": "free"}, True),
+        ({"kind": "video", "camera_id": "net", "source": "rtsp://h/x"}, True),
+        ({"kind": "video", "camera_id": "file", "source": "parts.mkv"}, False),
+        (DRAWN, False),
+    ],
+)
+def test_which_cameras_show_what_is_in_front_of_them(camera: dict[str, object], is_device: bool) -> None:
+    station = config({"kind": "interval", "period_s": 1}, camera)
+    (finder,) = wire(station, [ProcessCamera(camera) for camera in station.cameras]).finders
+    assert isinstance(finder, GrabbedFrames)
+    assert finder._is_device is is_device
+
+
 def test_frames_before_the_window_are_skipped_and_one_after_it_is_a_stray() -> None:
     at_s = time.monotonic()
     camera = Grabbed(deque([at_s + 1, at_s + 3, at_s + 3, at_s + 90]))
