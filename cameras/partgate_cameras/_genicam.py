@@ -1,6 +1,7 @@
 """A GenICam camera: which frame belongs to a trigger, and which frames were lost."""
 
 import logging
+import math
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -19,12 +20,14 @@ from partgate_cameras._errors import (
 from partgate_cameras._frame import Frame, StrayFrame
 from partgate_cameras._gentl_stream import Delivery, Dropped, GentlStream, TriggerMode
 from partgate_cameras._numbers import FrameNumbers, NumberNotRisen
+from partgate_cameras._shelf import Arrived, Shelf
 from partgate_station import GenicamCamera
 
 PAUSE_S = 0.001  # between two looks: what a frame may lie unnoticed
 LOOK_EVERY_S = {"hardware": 0.002, "software": 0.02}  # while nobody asks; the first is an arrival's error
-HELD = 8  # frames behind a trigger line that nobody has asked for; more wait in the device's buffers
+AT_ONCE = 8  # frames taken in with one look: a camera faster than that must not keep us there
 STRAYS = 64
+UNSEEN_S = 0.5  # a device not looked into for so long has frames of which nobody knows when they came
 SILENT_S = 0.5  # behind a trigger line: after so long without a frame the device is asked whether it is there
 
 _logger = logging.getLogger(__name__)
@@ -67,7 +70,8 @@ class GenicamDevice:
       given up is owed: if it comes before the next trigger it is dropped as a stray, and if it has not
       come the camera is stopped and started before the next trigger, so that it cannot come any more.
     - On, any line: frames come by themselves, one per edge. They are taken in as they come, stamped, and
-      given in order; one that cannot be judged is given as its error, for it stands for a part, too. Who
+      given in order; one that cannot be judged is given as its error, for it stands for a part, too, and
+      so is one of which nobody knows when it came: its part's deadline would count from too late. Who
       asks must know which part it is: `grab` only hands out. While none comes the device is asked every half
       second whether it is there: a line at rest and a cable that was pulled look alike otherwise.
     """
@@ -89,7 +93,8 @@ class GenicamDevice:
         self._owed = 0  # software triggers whose frame has not come
         self._heard_s = 0.0  # when the device last gave or answered anything
         self._gone: str | None = None
-        self._arrived: deque[Frame | CameraError] = deque()  # bounded by HELD: more is not taken in
+        self._shelf = Shelf(overflow="leave")
+        self._seen_empty_s = 0.0  # when the device was last looked into and had nothing more
         self._strays: deque[StrayFrame] = deque(maxlen=STRAYS)  # the oldest goes; each was logged
 
     @property
@@ -157,8 +162,8 @@ class GenicamDevice:
     def flush(self) -> None:
         """Drop what has come, and let nothing come that was exposed before."""
         stream = self._opened()
-        while self._arrived:
-            if isinstance(frame := self._arrived.popleft(), Frame):
+        while self._shelf:
+            if isinstance(frame := self._shelf.take(), Frame):
                 self._stray(frame.frame_id, frame.camera_timestamp_ns, "FLUSHED: the camera was flushed")
         for dropped in stream.drop_waiting():
             self._stray(dropped.frame_id, dropped.timestamp_ns, "FLUSHED: the camera was flushed")
@@ -186,9 +191,9 @@ class GenicamDevice:
 
     def _begin_anew(self) -> None:
         self._numbers.restart()
-        self._arrived.clear()
+        self._shelf.clear()
         self._owed = 0
-        self._heard_s = time.monotonic()
+        self._heard_s = self._seen_empty_s = time.monotonic()
 
     # Free running, or triggered by software: one `grab`, one frame.
 
@@ -239,30 +244,45 @@ class GenicamDevice:
     def _next(self, stream: Stream, timeout_s: float, missing: type[FrameTimeout]) -> Frame:
         deadline = time.monotonic() + timeout_s
         self._take_in(stream)
-        while not self._arrived:
+        while not self._shelf:
             if time.monotonic() >= deadline:
                 raise missing(f"{self._what}: no whole frame in {timeout_s:g} s (0 incomplete)")
             time.sleep(PAUSE_S)
             self._take_in(stream)
-        oldest = self._arrived.popleft()
+        oldest = self._shelf.take()
         if isinstance(oldest, CameraError):
             raise oldest
         return oldest
 
     def _take_in(self, stream: Stream) -> None:
-        while len(self._arrived) < HELD:
+        for _ in range(AT_ONCE):
+            if not self._shelf.has_room:
+                self._seen_empty_s = -math.inf  # what comes now waits in the device until there is room
+                return
             arrived = self._arrival(stream)
             if arrived is None:
+                self._seen_empty_s = time.monotonic()
                 self._look_for_life(stream)
                 return
             self._heard_s = time.monotonic()
-            if isinstance(arrived, CameraError):
-                arrived.arrived_s = time.monotonic()
-            self._arrived.append(arrived)
+            self._shelf.put(self._dated(arrived))
+
+    def _dated(self, arrived: Arrived) -> Arrived:
+        """Return what was taken in just now; of a frame that may have come long before, its error."""
+        now_s = time.monotonic()
+        if isinstance(arrived, Frame) and now_s - self._seen_empty_s > UNSEEN_S:
+            lost = arrived.lost_before
+            arrived = CameraError(
+                f"{self._what}: frame {arrived.frame_id} waited in the device: when it came is not known"
+            )
+            arrived.lost_before = lost
+        if isinstance(arrived, CameraError):
+            arrived.arrived_s = now_s
+        return arrived
 
     def _look_for_life(self, stream: Stream) -> None:
         """Ask a device that has been silent for long; once it does not answer it has gone, for good."""
-        if self._arrived or time.monotonic() - self._heard_s < SILENT_S:
+        if self._shelf or time.monotonic() - self._heard_s < SILENT_S:
             return
         try:
             stream.prove_alive()
@@ -271,7 +291,7 @@ class GenicamDevice:
             raise
         self._heard_s = time.monotonic()
 
-    def _arrival(self, stream: Stream) -> Frame | CameraError | None:
+    def _arrival(self, stream: Stream) -> Arrived | None:
         """Return what came next: a frame, what stands for one that cannot be judged, or None."""
         before = stream.incomplete
         try:

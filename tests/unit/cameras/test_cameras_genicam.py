@@ -27,9 +27,10 @@ from partgate_cameras import (
     FrameTimeout,
     NoFrameYet,
     _genicam,
+    _shelf,
     make_camera,
 )
-from partgate_cameras._genicam import HELD, GenicamDevice
+from partgate_cameras._genicam import GenicamDevice
 from partgate_cameras._genicam_trigger import with_trigger
 from partgate_cameras._gentl_errors import _MEANINGS, mapped
 from partgate_cameras._gentl_life import NO_ACCESS, LifeSigns
@@ -228,11 +229,66 @@ def test_frames_behind_a_line_are_stamped_when_they_come_not_when_they_are_asked
     assert stream.fired == 0
 
 
-def test_behind_a_line_no_more_is_taken_in_than_there_is_room_for() -> None:
+def test_frames_behind_a_line_are_taken_in_and_stamped_however_many_they_are() -> None:
     camera, stream = scripted(*range(1, 30))
+    for _ in range(4):
+        camera.look()
+    taken_in_s = time.monotonic()
+    assert stream.script == []
+    frames = [camera.next_frame(5) for _ in range(29)]
+    assert [frame.frame_id for frame in frames] == list(range(1, 30))
+    assert all(frame.arrived_s <= taken_in_s for frame in frames)
+
+
+def test_a_frame_that_waited_in_the_device_for_room_has_no_part_that_is_decided(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Stamped when it is taken in, its part's deadline would count from then."""
+    monkeypatch.setattr(_shelf, "MOST_BYTES", 24)  # of one frame
+    camera, stream = scripted(*range(1, 11), 13, None, 14)
     camera.look()
-    assert len(stream.script) == 29 - HELD
-    assert [camera.next_frame(5).frame_id for _ in range(29)] == list(range(1, 30))
+    assert len(stream.script) == 13 - _shelf.LEAST
+    assert [camera.next_frame(5).frame_id for _ in range(8)] == list(range(1, 9))
+    errors: list[CameraError] = []
+    for _ in range(3):
+        with pytest.raises(CameraError, match="waited in the device: when it came is not known") as caught:
+            camera.next_frame(5)
+        errors.append(caught.value)
+    assert all(error.arrived_s is not None for error in errors), "each stands for a part"
+    assert [error.lost_before for error in errors] == [0, 0, 2]
+    assert camera.next_frame(5).frame_id == 14, "the device was seen empty meanwhile"
+
+
+def test_a_frame_of_a_device_that_was_not_looked_into_for_long_has_no_part_that_is_decided(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As when the camera's process was stopped, or waited for the device's answer."""
+    monkeypatch.setattr(_genicam, "UNSEEN_S", 0.05)
+    camera, stream = scripted()
+    camera.look()
+    time.sleep(0.06)
+    stream.script = [1, 2, None, 3]
+    for number in (1, 2):
+        with pytest.raises(CameraError, match=f"frame {number} waited in the device"):
+            camera.next_frame(5)
+    assert camera.next_frame(5).frame_id == 3
+
+
+def test_the_shelf_is_bounded_in_bytes_and_in_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    shelf = _shelf.Shelf(overflow="leave")
+    large = scripted(1)[0].grab(5)
+    monkeypatch.setattr(_shelf, "MOST_BYTES", 10 * large.image.nbytes)
+
+    def filled(with_what: _shelf.Arrived) -> int:
+        while shelf.has_room:
+            shelf.put(with_what)
+        return len(shelf)
+
+    assert filled(large) == 10
+    shelf.take()
+    assert filled(large) == 10
+    shelf.clear()
+    assert filled(CameraError("top: incomplete")) == _shelf.MOST
 
 
 def test_f01_a_pulled_cable_is_told_from_a_line_at_rest(monkeypatch: pytest.MonkeyPatch) -> None:
