@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from partgate_cameras._errors import CameraUnavailable, FrameFormatError
 from partgate_cameras._features import find_node, read, set_features
 from partgate_cameras._genicam_region import BEFORE_REGION, check_picture, set_picture
-from partgate_cameras._genicam_trigger import with_trigger
+from partgate_cameras._genicam_trigger import check_trigger, with_trigger
 from partgate_cameras._gentl_device import open_device
 from partgate_cameras._gentl_errors import mapped
 from partgate_cameras._gentl_life import LifeSigns
@@ -85,6 +85,8 @@ class GentlStream:
             self._expected = self._announced_layout()
             self._acquirer.num_buffers = max(BUFFERS, self._acquirer.min_num_buffers)
             self.trigger_mode: TriggerMode = self._configured_trigger()
+            source = str(read(self._node_map, "TriggerSource"))
+            check_trigger(config, waits_for_line=self.trigger_mode == "hardware", source=source)
             self._life = LifeSigns(self._acquirer, self._what) if self.trigger_mode == "hardware" else None
             self._acquirer.start()
             self._resources = half_open.pop_all()

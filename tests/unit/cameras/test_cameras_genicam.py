@@ -31,7 +31,7 @@ from partgate_cameras import (
     make_camera,
 )
 from partgate_cameras._genicam import GenicamDevice
-from partgate_cameras._genicam_trigger import with_trigger
+from partgate_cameras._genicam_trigger import check_trigger, with_trigger
 from partgate_cameras._gentl_errors import _MEANINGS, mapped
 from partgate_cameras._gentl_life import NO_ACCESS, LifeSigns
 from partgate_cameras._gentl_stream import Delivery, Dropped, GentlStream, TriggerMode
@@ -445,6 +445,40 @@ def test_the_trigger_setting_becomes_features_in_the_order_that_cameras_take(
     settings: dict[str, object], features: dict[str, object]
 ) -> None:
     assert list(with_trigger(config(**settings), lambda name: True).items()) == list(features.items())
+
+
+AT_LINE_1 = {"TriggerMode": "On", "TriggerSource": "Line1"}
+
+
+@pytest.mark.parametrize(
+    ("settings", "waits", "words"),
+    [
+        ({}, False, None),
+        ({"trigger": "line"}, True, None),
+        ({"features": AT_LINE_1}, True, None),
+        ({"trigger": "software"}, False, None),
+        ({}, True, "write trigger = 'line' and trigger_line = 'Line7', or trigger = 'software' or 'free'"),
+        ({"features": {"TriggerMode": "On"}}, True, "is set to wait for its input 'Line7'"),
+        (
+            {"trigger": "line", "trigger_line": "Software"},
+            False,
+            "wait for a line by the station file, and does not",
+        ),
+    ],
+)
+def test_a_trigger_that_is_stored_in_the_camera_and_not_in_the_file_is_refused(
+    settings: dict[str, object], waits: bool, words: str | None
+) -> None:
+    refused = nullcontext() if words is None else pytest.raises(FeatureError, match=words)
+    with refused:
+        check_trigger(config(**settings), waits_for_line=waits, source="Line7")
+
+
+def test_a_camera_at_a_line_of_its_own_is_not_opened(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(GentlStream, "_configured_trigger", lambda self: "hardware")
+    with pytest.raises(FeatureError, match="camera top is set to wait for its input"):
+        make_camera(config()).open()
+    assert Producer._loaded == {}
 
 
 def test_the_simulator_has_no_trigger_and_says_so() -> None:
