@@ -33,6 +33,10 @@ class Patience:
     """So many triggers in a row without a whole frame, and the camera is opened anew: a GenTL producer
     does not say that a cable was pulled (harvesters issues 272 and 375)."""
 
+    incomplete_s: float = 5.0
+    """For so long only incomplete frames of a camera that gives them by itself, at least `misses` of them,
+    and it is opened anew. Not after three in a row: each of them shows that the camera lives."""
+
     close_s: float = 2.0
     """For a camera to close before its process is killed."""
 

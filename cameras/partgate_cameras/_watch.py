@@ -8,6 +8,7 @@ from typing import Protocol
 
 from partgate_cameras import _messages as wire
 from partgate_cameras._child_process import ChildProcess, ProcessEnded
+from partgate_cameras._misses import Misses
 from partgate_cameras._patience import Patience
 from partgate_cameras._requests import Answer, Requests
 from partgate_cameras._ring import RingReader
@@ -15,8 +16,6 @@ from partgate_cameras._ring import RingReader
 _logger = logging.getLogger(__name__)
 
 GONE = "CameraUnavailable"  # from a grab: the device does not come back to this process
-IDLE = "NoFrameYet"  # says nothing of the camera, neither good nor bad
-NO_FRAME = frozenset({"FrameTimeout", "FrameIncomplete"})
 LEVELS = range(logging.DEBUG, logging.CRITICAL + 1)
 
 
@@ -68,7 +67,8 @@ class Watch:
         self._ring: RingReader | None = None
         self._is_open = self._is_doubted = False
         self._heard_s = time.monotonic()
-        self._silent = self._misses = 0
+        self._silent = 0
+        self._misses = Misses(patience)
 
     def until(self, stop: threading.Event) -> Loss:
         """Watch until the process is lost or `stop` is set; return why."""
@@ -130,23 +130,22 @@ class Watch:
         self._ears.answered(message)
         hopeless = self._requests.was_hopeless(message.number)
         in_time = self._requests.answered(Answer(message=message, ring=self._ring), late=self._ears.late)
-        if isinstance(message, wire.Delivered):
-            self._misses = 0
-            if not in_time:
-                _logger.warning("%s: frame %d came too late for its part", self._what, message.frame_id)
-            return None
-        if message.error == IDLE or (hopeless and message.error in NO_FRAME):
-            return None
-        if message.error == GONE:
-            return Loss(why=message.text, grace_s=self._patience.turn_s)
-        if not wire.is_known(message.error):  # nobody foresaw it, or knows what state it left behind
-            return Loss(why=f"{message.error}: {message.text}", grace_s=self._patience.turn_s)
-        self._misses = self._misses + 1 if message.error in NO_FRAME else 0
-        if self._misses >= self._patience.misses:
-            return Loss(
-                why=f"{self._misses} triggers in a row without a frame", grace_s=self._patience.turn_s
-            )
+        if isinstance(message, wire.NotDelivered):
+            return self._not_delivered(message, hopeless=hopeless)
+        self._misses.gave()
+        if not in_time:
+            _logger.warning("%s: frame %d came too late for its part", self._what, message.frame_id)
         return None
+
+    def _not_delivered(self, message: wire.NotDelivered, *, hopeless: bool) -> Loss | None:
+        why: str | None
+        if message.error == GONE:
+            why = message.text
+        elif not wire.is_known(message.error):  # nobody foresaw it, or knows what state it left behind
+            why = f"{message.error}: {message.text}"
+        else:
+            why = self._misses.refused(message, hopeless=hopeless)
+        return None if why is None else Loss(why=why, grace_s=self._patience.turn_s)
 
     def _overdue(self) -> Loss | None:
         if not self._is_open:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from partgate.line._supervision import TURN_S as LOOK_EVERY_S
 from partgate_cameras import _messages as wire
-from partgate_cameras import _requests, _watch
+from partgate_cameras import _misses, _requests, _watch
 from partgate_cameras._child_process import EXIT_WAIT_S
 from partgate_cameras._patience import Patience
 from partgate_cameras._process import DEVICE_PATIENCE, FILE_PATIENCE
@@ -137,6 +137,75 @@ def test_an_idle_process_is_doubted_while_it_is_silent_and_trusted_with_its_next
     assert watch.until(process.stop).why == "told to close"
     # What was to be seen before each turn: nobody is open before the first, two silent turns are doubted.
     assert process.doubts == [True, *[False] * 5, True, True, False, False]
+
+
+@dataclass
+class Answering:
+    """Opens its camera, then gives one answer after the other; each comes `every_s` after the last."""
+
+    clock: Clock
+    answers: list[wire.Message]
+    every_s: float
+    stop: threading.Event
+    given: int = -1
+
+    def receive(self, timeout_s: float) -> Sequence[tuple[wire.Message, None]]:
+        self.given += 1
+        if self.given == 0:
+            return [(wire.Opened(exhausted=False), None)]
+        self.clock.now_s += self.every_s
+        if self.given > len(self.answers):
+            self.stop.set()
+            return []
+        return [(self.answers[self.given - 1], None)]
+
+    def send(self, message: wire.Message) -> None:
+        """Nobody reads."""
+
+
+def incomplete(arrived_s: float | None = 1.0) -> wire.Message:
+    return wire.NotDelivered(
+        number=1, error="FrameIncomplete", text="a part", exhausted=False, arrived_s=arrived_s
+    )
+
+
+WHOLE = wire.Delivered(
+    number=1, slot=0, shape=(4, 6), frame_id=1, camera_timestamp_ns=None,
+    received_at="2026-11-30T10:00:00+00:00", arrived_s=1.0, exhausted=False, new_ring=False,
+)  # fmt: skip
+
+
+def watched(answers: list[wire.Message], every_s: float) -> tuple[Loss, int]:
+    """Return why a camera is given up that answers so, and after how many answers."""
+    clock, stop = Clock(), threading.Event()
+    with pytest.MonkeyPatch.context() as patched:
+        for module in (_misses, _watch, _requests):
+            patched.setattr(module, "time", clock)
+        child: Any = Answering(clock, answers, every_s, stop)
+        ears: Any = NoEars()
+        watch = Watch(child, Requests("top"), ears, what="camera top", patience=DEVICE_PATIENCE)
+        return watch.until(stop), child.given
+
+
+@pytest.mark.parametrize(
+    ("answers", "every_s", "why", "after"),
+    [
+        # Three in a row within a second: packets were lost, and the parts have their rows.
+        ([incomplete()] * 3 + [WHOLE], 0.1, "told to close", 5),
+        # So for five seconds: it is tried whether a camera opened anew does better.
+        ([incomplete()] * 100, 0.125, "41 incomplete frames in 5.0 s and none that is whole", 41),
+        # A slow line: two are no reason, however far apart.
+        ([incomplete()] * 2 + [WHOLE] + [incomplete()] * 2, 60.0, "told to close", 6),
+        ([incomplete()] * 3, 60.0, "3 incomplete frames in 120.0 s and none that is whole", 3),
+        # Of a camera that is asked for each frame none came: it may not live.
+        ([incomplete(None)] * 3, 0.1, "3 triggers in a row without a frame", 3),
+    ],
+)
+def test_incomplete_frames_that_come_by_themselves_show_that_the_camera_lives(
+    answers: list[wire.Message], every_s: float, why: str, after: int
+) -> None:
+    loss, given = watched(answers, every_s)
+    assert (loss.why, given) == (why, after)
 
 
 def test_a_process_with_a_request_in_work_is_not_doubted() -> None:
