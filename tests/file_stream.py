@@ -20,6 +20,8 @@ class FileStream:
     While a file `pulled` lies beside it, the cable is: nothing comes, and nobody answers.
     """
 
+    serial_number: str | None = None
+
     def __init__(self, config: GenicamCamera, *, edges: Path, mode: TriggerMode) -> None:
         self.trigger_mode = mode
         self.incomplete = 0

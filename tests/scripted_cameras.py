@@ -29,10 +29,11 @@ from partgate_cameras import (
     ImageError,
     ProcessCamera,
 )
+from partgate_cameras._genicam import GenicamDevice
 from partgate_cameras._patience import Patience
 from partgate_cameras._respawn import Pace
 from partgate_station import Camera as CameraConfig
-from partgate_station import FolderCamera, MissingInput, VirtualCamera
+from partgate_station import FolderCamera, GenicamCamera, MissingInput, VirtualCamera
 
 HEIGHT_PX, WIDTH_PX = 12, 16
 LONG_S = 600
@@ -134,6 +135,14 @@ def scripted(
     """Return a camera that does `script[number]` when that frame is grabbed, `script["open"]` at open."""
     own = FolderCamera(kind="folder", camera_id=config.camera_id, folder=folder)
     return Scripted(own, next_frame, script, always=always)
+
+
+def other_device_first(config: CameraConfig, next_frame: int, *, folder: Path) -> Camera:
+    """Return a camera whose producer names another device first each time; note which one was wanted."""
+    assert isinstance(config, GenicamCamera)
+    made = len(list(folder.iterdir()))
+    (folder / str(made)).write_text(f"{config.serial_number}")
+    return GenicamDevice(config.model_copy(update={"serial_number": config.serial_number or str(made)}))
 
 
 def camera_in_process(

@@ -22,7 +22,7 @@ from pathlib import Path
 
 from partgate_cameras import _messages as wire
 from partgate_cameras._desk import Desk
-from partgate_cameras._frame import Camera
+from partgate_cameras._frame import Camera, Numbered
 from partgate_cameras._order import Order
 
 PR_SET_PDEATHSIG = 1
@@ -122,7 +122,8 @@ def _serve(order: Order, link: Link) -> None:
     camera = _open(order, link)
     if camera is None:
         return
-    link.send(wire.Opened(exhausted=camera.exhausted))
+    serial_number = camera.serial_number if isinstance(camera, Numbered) else None
+    link.send(wire.Opened(exhausted=camera.exhausted, serial_number=serial_number))
     desk = Desk(camera, order, link)
     desk.prepare()
     while not isinstance(message := link.receive(desk.look_every_s), wire.Close):

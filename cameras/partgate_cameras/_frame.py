@@ -96,6 +96,15 @@ class Provident(Protocol):
         """Get the next frame ready; raises nothing, `grab` says what is wrong with it."""
 
 
+@runtime_checkable
+class Numbered(Protocol):
+    """A camera that is a device with a serial number."""
+
+    @property
+    def serial_number(self) -> str | None:
+        """Of the device that is open."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class StrayFrame:
     """A frame that came when its part had been given up, or that was dropped: it is given to no part."""

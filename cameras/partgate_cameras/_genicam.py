@@ -37,6 +37,7 @@ class Stream(Protocol):
     """An open device, as `GentlStream` is one."""
 
     trigger_mode: TriggerMode
+    serial_number: str | None
     incomplete: int
 
     def poll(self) -> Delivery | None:
@@ -101,6 +102,11 @@ class GenicamDevice:
     def exhausted(self) -> bool:
         """Never: a device gives frames for as long as it is asked."""
         return False
+
+    @property
+    def serial_number(self) -> str | None:
+        """Of the device that is open; None where there is none, or it has none."""
+        return None if self._stream is None else self._stream.serial_number
 
     @property
     def look_every_s(self) -> float | None:

@@ -16,8 +16,12 @@ _logger = logging.getLogger(__name__)
 
 
 @contextmanager
-def open_device(harvester: Any, config: GenicamCamera, *, on_incomplete: Callable[[], None]) -> Iterator[Any]:
-    """Open the device that the station file names; yield harvesters' acquirer, not yet started.
+def open_device(
+    harvester: Any, config: GenicamCamera, *, on_incomplete: Callable[[], None]
+) -> Iterator[tuple[Any, str | None]]:
+    """Open the device that the station file names; yield harvesters' acquirer and the device's serial number.
+
+    The acquirer is not yet started; a device without a number has None.
 
     Args:
         harvester: with its devices looked up.
@@ -29,7 +33,8 @@ def open_device(harvester: Any, config: GenicamCamera, *, on_incomplete: Callabl
     """
     from harvesters.core import ParameterKey, ParameterSet
 
-    number = _choose([info.property_dict for info in harvester.device_info_list], config)
+    devices = [info.property_dict for info in harvester.device_info_list]
+    number = _choose(devices, config)
     settings = ParameterSet(
         {
             ParameterKey.ENABLE_AUTO_CHUNK_DATA_UPDATE: False,
@@ -44,7 +49,7 @@ def open_device(harvester: Any, config: GenicamCamera, *, on_incomplete: Callabl
         with acquirer:
             _check_one_stream(acquirer, config)
             acquirer.add_callback(acquirer.Events.INCOMPLETE_BUFFER, _calling(on_incomplete))
-            yield acquirer
+            yield acquirer, devices[number]["serial_number"] or None
     finally:
         # harvesters keeps destroyed acquirers in this list (its issue 248), unless its own finalizer
         # has emptied it because the process is ending.

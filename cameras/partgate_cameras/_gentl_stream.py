@@ -79,7 +79,7 @@ class GentlStream:
             producer = Producer.acquire(find_producer(config.producer))
             half_open.callback(producer.release)
             device = open_device(producer.harvester, config, on_incomplete=self._count_incomplete)
-            self._acquirer = half_open.enter_context(device)
+            self._acquirer, self.serial_number = half_open.enter_context(device)
             self._node_map = self._acquirer.remote_device.node_map
             self._set(config)
             self._expected = self._announced_layout()

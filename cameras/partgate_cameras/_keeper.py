@@ -37,6 +37,9 @@ class Owner(Protocol):
     def spawn(self, *, again: bool) -> ChildProcess:
         """Start a process; one after a loss keeps trying to open the camera."""
 
+    def opened(self, message: wire.Opened) -> None:
+        """The camera is open, for the first time or again."""
+
     def answered(self, message: wire.Delivered | wire.NotDelivered) -> None:
         """There is an answer, perhaps one that came too late."""
 
@@ -103,8 +106,9 @@ class Keeper:
 
     # In the thread.
 
-    def opened(self) -> None:
+    def opened(self, message: wire.Opened) -> None:
         """Note that the camera is open, also after a loss."""
+        self._owner.opened(message)
         if self._was_ready:
             _logger.warning("%s: back", self._what)
             self._respawns.back(time.monotonic())

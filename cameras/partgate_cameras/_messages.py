@@ -47,6 +47,8 @@ class Opened:
     """The camera is open."""
 
     exhausted: bool
+    serial_number: str | None = None
+    """Of the device; None where there is none, or it has none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -58,6 +58,7 @@ class ProcessCamera:
         self._next_frame = first_frame(config, start_at)
         self._deaths = 0  # while grabbing the next frame
         self._shape: tuple[int, ...] | None = None
+        self._serial_number: str | None = None  # of the device that was opened, where the file names none
         self._exhausted = False
         self._requests: Requests | None = None
         self._keeper: Keeper | None = None
@@ -211,6 +212,14 @@ class ProcessCamera:
 
     # What the keeper asks, in its thread.
 
+    def opened(self, message: wire.Opened) -> None:
+        """Note which device it is: opened again, it must be the same, whichever the producer names first."""
+        config = self._config
+        if not isinstance(config, GenicamCamera) or config.names_device or self._serial_number is not None:
+            return
+        self._serial_number = message.serial_number
+        _logger.info("camera %s: is the device with serial number %s", self.camera_id, message.serial_number)
+
     def late(self, answer: Answer) -> None:
         """Keep what came too late for who asked: the next to ask gets it, or it is no part's."""
         try:
@@ -240,7 +249,7 @@ class ProcessCamera:
         patience = self._patience
         return ChildProcess(
             Order(
-                config=self._config,
+                config=self._device_config(),
                 make=self._make,
                 next_frame=self._next_frame,
                 frozen_after=getattr(self._config, "frozen_after", 0) if self._is_device else 0,
@@ -253,6 +262,12 @@ class ProcessCamera:
                 parent_pid=os.getpid(),
             )
         )
+
+    def _device_config(self) -> CameraConfig:
+        """Return the settings, with the device that was opened first."""
+        if self._serial_number is None:
+            return self._config
+        return self._config.model_copy(update={"serial_number": self._serial_number})
 
     def answered(self, message: wire.Delivered | wire.NotDelivered) -> None:
         """Follow which frame is next, and what size frames have."""

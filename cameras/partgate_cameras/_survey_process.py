@@ -85,7 +85,7 @@ def _features(camera: dict[str, Any]) -> list[dict[str, Any]]:
     config = GenicamCamera.model_validate(camera)
     with mapped(f"camera {config.camera_id}"):
         producer = Producer.acquire(find_producer(config.producer))
-        with open_device(producer.harvester, config, on_incomplete=lambda: None) as acquirer:
+        with open_device(producer.harvester, config, on_incomplete=lambda: None) as (acquirer, _):
             return list(_read_all(acquirer.remote_device.node_map))
 
 

@@ -31,7 +31,7 @@ class Loss:
 class Ears(Protocol):
     """Who wants to know; called in the keeper's thread."""
 
-    def opened(self) -> None:
+    def opened(self, message: wire.Opened) -> None:
         """The camera is open."""
 
     def not_opened(self, message: wire.NotOpened) -> Loss | None:
@@ -110,7 +110,7 @@ class Watch:
         match message:
             case wire.Opened():
                 self._is_open = True
-                self._ears.opened()
+                self._ears.opened(message)
                 self._requests.opened(self._child, exhausted=message.exhausted)
             case wire.NotOpened():
                 self._heard_s = time.monotonic()

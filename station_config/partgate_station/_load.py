@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from partgate_station._device_check import device_problems
 from partgate_station._errors import ConfigError, MissingInput
 from partgate_station._near import did_you_mean
 from partgate_station._recipe import RecipeSettings
@@ -66,6 +67,7 @@ def load_station(path: Path) -> StationConfig:
     station = _with_absolute_paths(station, path.parent)
     problems = [
         *_same_camera_twice(station),
+        *device_problems(station),
         *_unusable_folders(station),
         *trigger_problems(station),
         *_open_secrets(path, document, station),

@@ -25,7 +25,8 @@ class GenicamCamera(FileModel):
     path to one. `viky.cti` is the simulator that comes with `genicam`."""
 
     serial_number: str | None = None
-    """The camera with this serial number. Without it and without `user_defined_name`, the first."""
+    """The camera with this serial number. Without it and without `user_defined_name`, the first there is when
+    the station starts, and that one for as long as the station runs."""
 
     user_defined_name: str | None = None
     """The camera with this user-defined name."""
@@ -59,6 +60,11 @@ class GenicamCamera(FileModel):
     latest_ms: float | None = Field(default=None, gt=0, le=60_000)
     """And at the latest; a frame outside is no part's. Required behind a trigger line, unless the camera
     is the station's trigger itself. Without it, until the recipe's deadline."""
+
+    @property
+    def names_device(self) -> bool:
+        """Whether the file says which device it is."""
+        return self.serial_number is not None or self.user_defined_name is not None
 
     @property
     def is_line_triggered(self) -> bool:

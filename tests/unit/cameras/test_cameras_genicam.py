@@ -51,6 +51,8 @@ def config(**settings: object) -> GenicamCamera:
 class ScriptedStream:
     """Delivers what a test lays out: a frame number, "incomplete", or nothing, one per poll."""
 
+    serial_number: str | None = None
+
     def __init__(self, script: list[int | str | None], trigger_mode: TriggerMode = "hardware") -> None:
         self.script = script
         self.trigger_mode = trigger_mode

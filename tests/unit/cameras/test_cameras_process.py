@@ -7,6 +7,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -23,7 +24,7 @@ from partgate_cameras import (
     make_camera,
 )
 from partgate_station import Camera, FolderCamera, GenicamCamera, MissingInput, VirtualCamera
-from scripted_cameras import camera_in_process, grab_when_back
+from scripted_cameras import PATIENCE, camera_in_process, grab_when_back, other_device_first
 
 HEAVY = {"sqlmodel", "sqlalchemy", "openvino", "torch", "fastapi", "typer", "partgate"}
 
@@ -104,6 +105,30 @@ def simulator(**features: object) -> GenicamCamera:
     return GenicamCamera.model_validate(
         {"kind": "genicam", "camera_id": "top", "producer": "viky.cti", "features": usual | features}
     )
+
+
+@pytest.mark.parametrize(
+    ("named", "wanted"),
+    [({}, ["None", "0"]), ({"serial_number": "2"}, ["2", "2"])],
+    ids=["the first there is", "by its number"],
+)
+def test_f01_a_camera_that_is_opened_again_is_the_same_device(
+    tmp_path: Path, named: dict[str, str], wanted: list[str]
+) -> None:
+    camera = ProcessCamera(
+        simulator().model_copy(update=named),
+        make=partial(other_device_first, folder=tmp_path),
+        patience=PATIENCE,
+    )
+    camera.open()
+    try:
+        camera.grab(20)
+        assert camera.pid is not None
+        os.kill(camera.pid, signal.SIGKILL)
+        grab_when_back(camera)
+    finally:
+        camera.close()
+    assert [(tmp_path / str(number)).read_text() for number in range(2)] == wanted
 
 
 def test_a_genicam_camera_keeps_its_own_count() -> None:

@@ -53,6 +53,19 @@ BAD = [
         ("output: resend_ms (20) is more than confirm_ms (10)",),
     ),
     Bad(
+        "two cameras of one producer, of which one names no device",
+        f'station_id = "a"\n{LINE_CAMERA}latest_ms = 5\n{LINE_CAMERA.replace("side", "top")}'
+        'latest_ms = 5\nserial_number = "7"\n[trigger]\nkind = "digital_input"\n',
+        ("cameras[0].serial_number: required where cameras[1] is of the producer 'x.cti' as well",),
+    ),
+    Bad(
+        "two cameras of one producer by two paths, of which none names a device",
+        f'station_id = "a"\n{LINE_CAMERA}latest_ms = 5\n'
+        f"{LINE_CAMERA.replace('side', 'top').replace('x.cti', '/opt/x.cti')}latest_ms = 5\n"
+        '[trigger]\nkind = "digital_input"\n',
+        ("cameras[0].serial_number: required where", "cameras[1].serial_number: required where"),
+    ),
+    Bad(
         "a line's camera that the trigger knows nothing of",
         f'station_id = "a"\n{LINE_CAMERA}[trigger]\nkind = "interval"\nperiod_s = 1\n',
         ("cameras[0].trigger: camera 'side' exposes at its line's edges, which trigger.kind 'interval'",),
