@@ -66,7 +66,7 @@ class GenicamDevice:
     file sets by `trigger`, or like any feature:
 
     - Off: the camera runs freely. Frames that had arrived before `grab` show an earlier part and
-      are dropped; the next whole one is returned.
+      are dropped; the next whole one is returned. Those between are nobody's, and none of them is lost.
     - On, Software: `grab` sends the trigger and returns its frame. A frame that an earlier `grab` has
       given up is owed: if it comes before the next trigger it is dropped as a stray, and if it has not
       come the camera is stopped and started before the next trigger, so that it cannot come any more.
@@ -206,6 +206,8 @@ class GenicamDevice:
     def _prepare(self, stream: Stream) -> None:
         self._drop(stream)
         if stream.trigger_mode != "software":
+            # More came between the parts than the buffers hold, and the count may have wrapped since.
+            self._numbers.pause()
             return
         if self._owed:
             _logger.warning("%s: a frame is owed; stopped and started, so that it cannot come", self._what)

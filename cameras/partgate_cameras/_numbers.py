@@ -15,6 +15,7 @@ class FrameNumbers:
     def __init__(self) -> None:
         self._last: int | None = None
         self._unnumbered = 0
+        self._is_paused = False
 
     def follow(self, number: int | None) -> int:
         """Return how many frames were lost before this one.
@@ -26,8 +27,8 @@ class FrameNumbers:
             NumberNotRisen: it did not. A frame out of its turn was counted as lost when the one after
                 it came, and is not counted again.
         """
-        last = self._last
-        if number is None or last is None:
+        last, was_paused, self._is_paused = self._last, self._is_paused, False
+        if number is None or last is None or (was_paused and number != last):
             self._last, self._unnumbered = number, 0
             return 0
         step = _step(last, number)
@@ -47,9 +48,13 @@ class FrameNumbers:
         if number is not None:
             self._last, self._unnumbered = number, 0
 
+    def pause(self) -> None:
+        """Let any number follow but the last one again: what came meanwhile was nobody's."""
+        self._is_paused = True
+
     def restart(self) -> None:
         """Forget: the camera counts anew."""
-        self._last, self._unnumbered = None, 0
+        self._last, self._unnumbered, self._is_paused = None, 0, False
 
 
 def _step(last: int, number: int) -> int:

@@ -167,6 +167,22 @@ def test_a_free_camera_does_not_show_an_earlier_part() -> None:
     assert stream.fired == 0
 
 
+def test_what_a_free_camera_took_between_two_parts_is_neither_lost_nor_out_of_order() -> None:
+    camera, stream = scripted(1, trigger_mode="off")
+    camera.grab(5)
+    stream.waiting = list(range(2, 18))  # as many as are dropped at once; the buffers overran meanwhile
+    stream.script = [5000]
+    assert camera.grab(5).lost_before == 0
+    stream.script = [70]  # after a pause in which a count of 16 bit has wrapped
+    assert (camera.grab(5).frame_id, camera.lost_frames) == (70, 0)
+    stream.script = [70]
+    with pytest.raises(FrameOutOfOrder, match="70→70"):
+        camera.grab(5)
+    stream.waiting, stream.script = [71], [71]
+    with pytest.raises(FrameOutOfOrder, match="71→71"):
+        camera.grab(5)
+
+
 def test_a_software_trigger_is_sent_once_per_grab() -> None:
     camera, stream = scripted(1, 2, trigger_mode="software")
     camera.grab(5)
