@@ -1,5 +1,6 @@
 """A camera whose frames come by themselves: from a USB device or over the network."""
 
+import logging
 import threading
 import time
 from dataclasses import dataclass
@@ -8,13 +9,17 @@ from typing import TYPE_CHECKING
 
 from partgate_cameras._errors import CameraError, CameraUnavailable, FrameTimeout, ImageError
 from partgate_cameras._frame import Frame
-from partgate_cameras._video_source import VideoSource, pixels_of, timestamp_ns
+from partgate_cameras._video_lag import StreamLag
+from partgate_cameras._video_source import NS_PER_S, VideoSource, pixels_of, timestamp_ns
 from partgate_station import VideoCamera
 
 if TYPE_CHECKING:
     from av.video.frame import VideoFrame
 
 JOIN_MARGIN_S = 1.0
+MOST_LAG_S = 0.1  # beyond the quickest way of the last minute; decoding and networks differ by less
+
+_logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,7 +34,9 @@ class LiveVideo:
     """Reads on and on, so that nothing old waits in a buffer; `grab` returns the next frame to come.
 
     A frame that came before `grab` shows an earlier part. One that comes just after may do so, too, by as
-    much as encoding and network take: the station file's `earliest_ms` says how much.
+    much as encoding and network take: the station file's `earliest_ms` says how much. One that took longer
+    than that, as those which piled up while the network stood still, shows a moment before: it is given to
+    nobody.
     """
 
     def __init__(self, config: VideoCamera) -> None:
@@ -38,7 +45,9 @@ class LiveVideo:
         self._changed = threading.Condition()
         self._newest: _Arrived | None = None
         self._lost: CameraError | None = None
-        self._damaged = 0
+        self._damaged = self._late = 0
+        self._lag = StreamLag()
+        self._is_late = False
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -57,6 +66,7 @@ class LiveVideo:
         if self._thread is None:
             source = VideoSource(self._config)
             self._newest = self._lost = None
+            self._lag, self._is_late = StreamLag(), False
             self._stop.clear()
             self._thread = threading.Thread(
                 target=self._read, args=(source, self._stop), name=f"video-{self.camera_id}", daemon=True
@@ -67,21 +77,24 @@ class LiveVideo:
         """Return the next frame that comes.
 
         Raises:
-            FrameTimeout: none came in time; says how many came damaged.
+            FrameTimeout: none came in time; says how many came damaged, or late.
             CameraUnavailable: the source is lost, or not open.
         """
         asked_s = time.monotonic()
         with self._changed:
-            damaged_before = self._damaged
+            damaged_before, late_before = self._damaged, self._late
             self._changed.wait_for(lambda: self._has_come(asked_s), timeout_s)
-            newest, lost, damaged = self._newest, self._lost, self._damaged - damaged_before
+            newest, lost = self._newest, self._lost
+            damaged, late = self._damaged - damaged_before, self._late - late_before
         if self._thread is None:
             raise CameraUnavailable(f"{self._what}: not open")
         if newest is not None and newest.arrived_s >= asked_s:
             return self._frame(newest)
         if lost is not None:
             raise lost
-        raise FrameTimeout(f"{self._what}: no whole frame in {timeout_s:g} s ({damaged} damaged)")
+        raise FrameTimeout(
+            f"{self._what}: no whole frame in {timeout_s:g} s ({damaged} damaged, {late} late)"
+        )
 
     def close(self) -> None:
         """Stop reading, within the source's own time limit."""
@@ -131,10 +144,28 @@ class LiveVideo:
         arrived = _Arrived(
             frame=frame, number=number, arrived_s=time.monotonic(), received_at=datetime.now(UTC)
         )
+        if source.tells_time and self._has_waited(arrived):
+            with self._changed:
+                self._late += 1
+            return True
         with self._changed:
             self._newest = arrived
             self._changed.notify_all()
         return True
+
+    def _has_waited(self, arrived: _Arrived) -> bool:
+        """Return whether a frame was longer on its way than others; say it of the first of a row."""
+        time_ns = timestamp_ns(arrived.frame)
+        lag_s = self._lag.of(arrived.arrived_s, None if time_ns is None else time_ns / NS_PER_S)
+        was_late, self._is_late = self._is_late, lag_s > MOST_LAG_S
+        if self._is_late and not was_late:
+            _logger.warning(
+                "%s: %s: frames come %.1f s later than others; no part gets one until they have caught up",
+                self._what,
+                self._config.shown,
+                lag_s,
+            )
+        return self._is_late
 
     def _lose(self, error: CameraError) -> None:
         with self._changed:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from av.video.stream import VideoStream
 
 NS_PER_S = 1_000_000_000
+NO_TIMESTAMPS = 0x80  # FFmpeg's AVFMT_NOTIMESTAMPS: such as Motion JPEG
 PROBE_US = 1_000_000  # of a live source: FFmpeg's own 5 s would pass before the first frame
 
 # What FFmpeg may open while it follows a source: a playlist must not lead it to other places.
@@ -97,6 +98,12 @@ class VideoSource:
                 self._container.close()
                 raise
         self._frames = self._decoded()
+
+    @property
+    def tells_time(self) -> bool:
+        """Whether frames have times of their own; of some formats they are counted, at a rate by guess."""
+        form = self._container.format
+        return not form.flags & NO_TIMESTAMPS and not form.name.endswith("pipe")
 
     def next_frame(self) -> "VideoFrame | None":
         """Return the next frame, None when there is no more.

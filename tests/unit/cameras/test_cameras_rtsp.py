@@ -34,11 +34,12 @@ with av.open(sys.argv[1], "w", format="rtsp", options={"rtsp_transport": "tcp"})
     stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
     stream.time_base = Fraction(1, PER_S)
     pictures = numbered(30)
+    begun_s = time.monotonic()
     for number in itertools.count():
         frame = av.VideoFrame.from_ndarray(pictures[number % 30], format="gray")
         frame.pts, frame.time_base = number, Fraction(1, PER_S)
         output.mux(stream.encode(frame))
-        time.sleep(1 / PER_S)
+        time.sleep(max(0.0, begun_s + (number + 1) / PER_S - time.monotonic()))
 """
 
 

@@ -8,8 +8,10 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from fractions import Fraction
 from pathlib import Path
-from typing import Self
+from types import SimpleNamespace
+from typing import Any, Self
 
 import av
 import numpy as np
@@ -25,10 +27,12 @@ from partgate_cameras import (
     FrameTimeout,
     ImageError,
     ProcessCamera,
+    _video_live,
     make_camera,
 )
 from partgate_cameras import _errors as errors
 from partgate_cameras._video import VideoFile
+from partgate_cameras._video_lag import StreamLag
 from partgate_cameras._video_live import LiveVideo
 from partgate_cameras._video_source import _MEANINGS, mapped
 from partgate_station import Unavailable, VideoCamera
@@ -360,6 +364,105 @@ def test_a_live_stream_gives_frames_that_come_after_they_were_asked_for() -> Non
     assert times == sorted(set(times))
 
 
+def test_what_waited_on_its_way_lags_by_that_much_until_it_has_caught_up() -> None:
+    lag = StreamLag()
+    usual = [lag.of(100 + n * 0.04 + 0.01 * (n % 2), n * 0.04) for n in range(50)]
+    assert max(usual) == pytest.approx(0.01)
+    # Two seconds without a frame; then those that piled up come one after the other, and the last is in time.
+    piled_up = [lag.of(104 + n * 0.001, 2 + n * 0.04) for n in range(52)]
+    assert piled_up[0] == pytest.approx(2.0)
+    assert piled_up == sorted(piled_up, reverse=True)
+    assert piled_up[-1] < 0.02
+    assert lag.of(104.06, None) == 0, "a frame without a time says nothing"
+
+
+def test_a_stream_whose_clock_begins_anew_is_measured_anew() -> None:
+    lag = StreamLag()
+    lag.of(100, 5000)
+    assert lag.of(100.04, 4999.9) == 0, "as by the first report of a stream with sound"
+    assert lag.of(100.08, 0) == 0
+    assert lag.of(101.08, 0.5) == pytest.approx(0.5)
+
+
+def test_a_way_that_is_longer_for_good_is_the_usual_one_after_a_minute() -> None:
+    lag = StreamLag()
+    lags = [lag.of(1000 + s + (0.5 if s else 0.0), s) for s in range(120)]
+    assert lags[1:60] == pytest.approx([0.5] * 59)
+    assert lags[60:] == pytest.approx([0.0] * 60)
+
+
+@dataclass
+class Piling:
+    """A source, and the clock: frames come when a list says, of when it says."""
+
+    steps: list[tuple[float, float]]
+    tells_time: bool = True
+    now_s: float = 0.0
+
+    def next_frame(self) -> Any:
+        self.now_s, taken_s = self.steps.pop(0)
+        return SimpleNamespace(pts=round(taken_s * 1000), time_base=Fraction(1, 1000))
+
+    def monotonic(self) -> float:
+        return self.now_s
+
+
+@pytest.mark.parametrize("tells_time", [True, False])
+def test_a_frame_from_before_is_given_to_no_part_and_said_once(
+    tells_time: bool, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    camera: Any = LiveVideo(camera_of("rtsp://viewer@h/x"))
+    steps = [(10.0, 0.0), (13.04, 0.04), (13.05, 1.04), (13.06, 2.04), (13.07, 3.07), (17.1, 3.1)]
+    source = Piling(steps, tells_time)
+    monkeypatch.setattr(_video_live, "time", source)
+    given = []
+    for number in range(6):
+        assert camera._take(source, number), "it has its number"
+        given.append(camera._newest.number)
+    assert given == ([0, 0, 0, 0, 4, 4] if tells_time else [0, 1, 2, 3, 4, 5])
+    assert camera._late == (4 if tells_time else 0)
+    said = [record.getMessage().partition(" later")[0] for record in caplog.records]
+    what = "camera top: rtsp://viewer@h/x: frames come"
+    assert said == ([f"{what} 3.0 s", f"{what} 4.0 s"] if tells_time else [])
+
+
+def standing_still(content: bytes, *, seconds: float, from_s: float, for_s: float) -> Callable[..., None]:
+    """Return what sends a stream at its rate, but for a while in which the network stands still."""
+
+    def send(connection: socket.socket, stop: threading.Event) -> None:
+        pieces = [content[at : at + 188] for at in range(0, len(content), 188)]
+        begun_s = time.monotonic()
+        for number, piece in enumerate(pieces):
+            due_s = seconds * number / len(pieces)
+            if from_s < due_s < from_s + for_s:
+                due_s = from_s + for_s
+            if stop.wait(max(0.0, begun_s + due_s - time.monotonic())):
+                return
+            connection.sendall(piece)
+
+    return send
+
+
+def test_what_piled_up_while_the_network_stood_still_is_no_parts_frame() -> None:
+    content = transport_stream(200)  # of 8 s
+    with (
+        Server(standing_still(content, seconds=8, from_s=3, for_s=1.5)) as server,
+        watching(live(server.port)) as camera,
+    ):
+        before = camera.grab(LONG_S)
+        while time.monotonic() - before.arrived_s < LONG_S:
+            asked_s = time.monotonic()
+            frame = camera.grab(LONG_S)
+            if frame.arrived_s - asked_s > 0.8:  # this part was there while nothing came
+                break
+            before = frame
+    assert before.camera_timestamp_ns is not None
+    assert frame.camera_timestamp_ns is not None
+    passed_s = frame.arrived_s - before.arrived_s
+    assert passed_s > 0.8
+    assert (frame.camera_timestamp_ns - before.camera_timestamp_ns) / 1e9 > passed_s - 0.3
+
+
 def mjpeg_server(picture: bytes) -> Callable[[socket.socket, threading.Event], None]:
     """Return what sends one picture again and again, as an IP camera does."""
 
@@ -386,6 +489,8 @@ def test_motion_jpeg_over_http_is_a_live_stream(tmp_path: Path) -> None:
         watching(live(server.port, "http", colour="grey")) as camera,
     ):
         frame = camera.grab(LONG_S)
+        time.sleep(0.5)
+        assert camera._late == 0, "its frames have no times of their own: FFmpeg counts them"
     assert number_of(frame.image) == 9
 
 
