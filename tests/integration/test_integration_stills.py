@@ -113,6 +113,24 @@ def test_more_good_images_of_a_folder_join_a_learned_product(gravel_home: Path, 
     assert "give --good DIR as well" in alone.stderr
 
 
+def test_a_folder_within_the_good_ones_is_not_learned_as_good(gravel_home: Path, tmp_path: Path) -> None:
+    images = write_good(tmp_path / "images", 3)
+    (images / "defective").mkdir()
+    holed = draw_part(LINE, 50).image.copy()
+    holed[60:120, 60:120] = 0
+    Image.fromarray(holed).save(images / "defective" / "hole.png")
+    defects = ("--defects", images / "defective")
+    refused = partgate("learn", "other", "--good", images, *defects, home=gravel_home)
+    assert refused.returncode == 65
+    assert "1 image is given as good and as defective: images/defective/hole.png" in refused.stderr
+    home = Path(shutil.copytree(gravel_home, tmp_path / "home"))
+    good = write_good(tmp_path / "good", 3)
+    assert partgate("learn", "other", "--good", good, *defects, home=home).returncode == 0
+    lot = partgate("retrain", "other", "--good", images / "defective", home=home)
+    assert lot.returncode == 65
+    assert "1 image is given as good and known to be defective" in lot.stderr
+
+
 def test_images_of_another_size_do_not_join(gravel_home: Path, tmp_path: Path) -> None:
     lot = write_good(tmp_path / "lot", 2)
     Image.fromarray(draw_part(LINE, 30).image[:96]).save(lot / "half.png")

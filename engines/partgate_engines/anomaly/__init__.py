@@ -3,7 +3,7 @@
 from partgate_engines.anomaly._alignment import aligned, not_located
 from partgate_engines.anomaly._budget import Budget, worst_of_parts
 from partgate_engines.anomaly._calibrate import budget_of, calibrate, calibrate_again
-from partgate_engines.anomaly._images import DefectImage, GoodImage
+from partgate_engines.anomaly._images import DefectImage, GoodImage, fingerprint
 from partgate_engines.anomaly._kinship import copy_groups, parts_of
 from partgate_engines.anomaly._learn import learn
 from partgate_engines.anomaly._learned import Learned
@@ -33,6 +33,7 @@ __all__ = [
     "calibrate_again",
     "choosable",
     "copy_groups",
+    "fingerprint",
     "forget",
     "learn",
     "near_duplicates",

@@ -50,6 +50,11 @@ class ImageStore:
         """
         return _or_raise(self.put_all([image], [])[0])
 
+    @staticmethod
+    def hash_of(image: Image) -> str:
+        """Return the hash under which `put` keeps an image, or would; nothing is written."""
+        return hashlib.sha256(_encoded_image(image)).hexdigest()
+
     def put_all(self, images: Sequence[Image], maps: Sequence[AnomalyMap]) -> list[str | Exception]:
         """Keep many images and maps, all on disk when this returns; one that fails fails alone.
 

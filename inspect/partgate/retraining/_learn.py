@@ -17,6 +17,7 @@ from partgate.records import (
     add_model,
     add_recipe,
 )
+from partgate.retraining._contradictions import refuse_both
 from partgate.retraining._image_health import learn_references
 from partgate.retraining._images import keep_snapshot
 from partgate.retraining._scores import for_json, score_images
@@ -63,11 +64,13 @@ def learn_product(
         marked: those of them that have masks: some kinds learn from these, and then they are not scored.
 
     Raises:
-        DataError: there are no good images, or one of them cannot be learned from.
+        DataError: there are no good images, one of them cannot be learned from, or some are given as
+            defective as well.
         ConfigError: a region does not fit into the images.
     """
     _check(product, good, recipe)
     times = StepTimes.of(progress)
+    refuse_both(good, defective, times)
     learned = learn(
         good,
         settings=settings,

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from partgate.records import Finding, ImageStore, LearnedImage
+from partgate.retraining._contradictions import refuse_known_defects
 from partgate.retraining._images import refusal
 from partgate.retraining._reviewed import ReviewedFrame
 from partgate.retraining._scores import for_json
@@ -41,6 +42,7 @@ def keep_given(
     *,
     recipe: Recipe,
     snapshot: Sequence[LearnedImage],
+    defective: Mapping[str, str],
     forgotten: Collection[str],
     skip_bad: bool,
     progress: Progress,
@@ -52,14 +54,16 @@ def keep_given(
         given: decoded as they are asked for, once.
         recipe: in force: its regions and what its images look like.
         snapshot: of the model in force.
+        defective: where images known to be defective come from, by their hashes in the store.
         forgotten: images that were taken out before, by their hashes in the store.
         skip_bad: leaves those out that are of another kind.
         progress: told of each.
 
     Raises:
-        DataError: some are of another kind than the product's images, and are not to be left out. Nothing
-            was kept then.
+        DataError: some are known to be defective, or of another kind than the product's images and not to
+            be left out. Nothing was kept then.
     """
+    refuse_known_defects(store, given, defective, progress)
     misfits = _misfits(given, recipe, progress)
     if misfits and not skip_bad:
         raise DataError(refusal(list(misfits.values()), of=len(given)))

@@ -76,7 +76,7 @@ def retrain_product(
     Raises:
         StoreError: the product has no active model.
         DataError: nothing new to learn was given or overturned since the active model was made, or images
-            that are given are of another kind than the product's.
+            that are given are of another kind than the product's, or known to be defective.
     """
     times = StepTimes.of(progress)
     given = _given(home, database, product, images, skip_bad=skip_bad, progress=times)
@@ -151,6 +151,7 @@ def _given(
         images,
         recipe=now.recipe,
         snapshot=(*snapshot, *came),
+        defective=_defective(snapshot, known),
         forgotten=forgotten,
         skip_bad=skip_bad,
         progress=progress,
@@ -177,6 +178,13 @@ def _learned(frame: ReviewedFrame) -> LearnedImage:
     return LearnedImage(
         image_sha256=frame.image_sha256, origin=frame.origin, finding=Finding.GOOD, part_id=frame.part_id
     )
+
+
+def _defective(snapshot: Sequence[LearnedImage], reviewed: Sequence[ReviewedFrame]) -> dict[str, str]:
+    """Return where images come from that were given, or found in review, as defective, by their hashes."""
+    given = {entry.image_sha256: entry.origin for entry in snapshot if entry.finding is Finding.DEFECTIVE}
+    found = {frame.image_sha256: frame.name for frame in reviewed if frame.finding is Finding.DEFECTIVE}
+    return given | found
 
 
 def _by_origin(reviewed: Sequence[ReviewedFrame]) -> Mapping[str, ReviewedFrame]:

@@ -46,6 +46,11 @@ class ReviewedFrame:
         """What its image is called where it is learned."""
         return f"{PART_ORIGIN}{self.part_id}"
 
+    @property
+    def name(self) -> str:
+        """What a person calls it: what the review site shows, and the id."""
+        return f"trigger {self.trigger_id} of {self.station_id}, {self.origin}"
+
 
 def reviewed_frames(session: Session, product: str) -> tuple[ReviewedFrame, ...]:
     """Return the kept frames of a product's reviewed parts; a part's latest review counts."""

@@ -1,7 +1,7 @@
 """Which images that somebody gives come to a model, and which of those that come are odd."""
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -45,6 +45,7 @@ def kept(
     given: Sequence[GoodImage],
     *,
     snapshot: Sequence[LearnedImage] = (),
+    defective: Mapping[str, str] | None = None,
     forgotten: Sequence[str] = (),
     recipe: Recipe = RECIPE,
     skip_bad: bool = False,
@@ -54,6 +55,7 @@ def kept(
         given,
         recipe=recipe,
         snapshot=snapshot,
+        defective=defective or {},
         forgotten=forgotten,
         skip_bad=skip_bad,
         progress=lambda _step, _done, _total: None,
@@ -82,6 +84,18 @@ def test_what_was_forgotten_does_not_come_back(store: ImageStore) -> None:
     found = kept(store, named(cracked, good), forgotten=[store.put(cracked)])
     assert [entry.origin for entry in found.images] == ["lot/1.png"]
     assert (found.known, found.forgotten) == (0, ("lot/0.png",))
+
+
+def test_what_is_known_to_be_defective_is_refused_before_anything_is_kept(
+    store: ImageStore, tmp_path: Path
+) -> None:
+    cracked, good = picture(), picture()
+    found = {ImageStore.hash_of(cracked): "trigger 7 of one, part:x"}
+    with pytest.raises(DataError, match="1 image is given as good and known to be defective") as refused:
+        kept(store, named(good, cracked), defective=found, skip_bad=True)
+    assert "lot/1.png (defective: trigger 7 of one, part:x)" in str(refused.value)
+    assert list((tmp_path / "home" / "images").glob("*/*.jxl")) == []
+    assert len(kept(store, named(good), defective=found).images) == 1
 
 
 def test_images_of_another_kind_are_named_before_anything_is_kept(store: ImageStore) -> None:
