@@ -44,6 +44,17 @@ def called_good_by_mistake(home: Path) -> str:
     return str(part)
 
 
+def found_defective(home: Path, part: str) -> None:
+    """Record that QA looked at the part again."""
+
+    def decide(session: Session) -> None:
+        reviewer = session.exec(select(User)).one().id or 0
+        session.add(Review(part_id=uuid.UUID(part), finding=Finding.DEFECTIVE, reviewer_id=reviewer))
+
+    with opened(home) as database:
+        database.write(decide).result()
+
+
 def trigger_of(home: Path, part: str) -> str:
     with opened(home) as database, database.read() as session:
         return str(session.get_one(Part, uuid.UUID(part)).trigger_id)
@@ -120,6 +131,12 @@ def test_a_part_that_was_learned_by_mistake_is_traced_and_forgotten(
     assert run("models", "trace", "brick", "--part", part, "--at", "9999,2").returncode == 78
     assert run("models", "trace", "brick", "--part", "nonsense").returncode == 66
 
+    # Found out: the latest review counts, and retraining gives the command to type.
+    found_defective(copied_home, part)
+    refused = run("retrain", "brick")
+    assert refused.returncode == 65
+    assert f"partgate models forget brick --part {part} --reason" in refused.stderr
+
     dry = last_json(run("models", "forget", "brick", "--part", part, "--dry-run", "--json"))
     assert dry["changed"] is False
     assert [one["image"] for one in dry["forgotten"]] == [f"part:{part}"]
@@ -149,7 +166,10 @@ def test_a_part_that_was_learned_by_mistake_is_traced_and_forgotten(
         assert trail.who.startswith("Vera (cli:")
         assert verify_audit(session) is None
 
-    # The finding that made it good still stands; retraining does not go by it again.
+    # Also where somebody finds it good again, retraining does not bring it back.
+    with opened(copied_home) as database:
+        reviewed_again = Review(part_id=uuid.UUID(part), finding=Finding.GOOD, reviewer_id=1)
+        database.write(lambda session: session.add(reviewed_again)).result()
     assert run("models", "activate", done["model"][:12]).returncode == 0
     retrained = run("retrain", "brick", "--json")
     assert retrained.returncode == 65

@@ -1,8 +1,12 @@
 """Images that are said to be good and defective at once: a defect learned as good is never seen again."""
 
+import shlex
 from collections.abc import Mapping, Sequence
 
-from partgate.records import ImageStore
+from sqlmodel import Session
+
+from partgate.records import Finding, ImageStore, LearnedImage
+from partgate.retraining._reviewed import ReviewedFrame, found_defective
 from partgate_engines.anomaly import GoodImage, Progress, fingerprint
 from partgate_station import DataError
 
@@ -67,6 +71,44 @@ def refuse_known_defects(
         )
 
 
+def refuse_learned_defects(
+    session: Session, product: str, snapshot: Sequence[LearnedImage], reviewed: Sequence[ReviewedFrame]
+) -> None:
+    """Refuse to go on from a model that holds as good what QA has found defective since.
+
+    It would stay in the memory bank and vouch for its own defect. A part's latest review counts.
+
+    Args:
+        session: one that `Database.read` gave.
+        product: whose model is in force.
+        snapshot: what that was learned from.
+        reviewed: the product's frames.
+
+    Raises:
+        DataError: names parts and images, and gives the command that takes them out.
+    """
+    good = [entry for entry in snapshot if entry.finding is Finding.GOOD]
+    parts = found_defective(session, {entry.part_id for entry in good if entry.part_id is not None})
+    defects = {frame.image_sha256: frame.name for frame in reviewed if frame.finding is Finding.DEFECTIVE}
+    images = {
+        entry.origin: defects[entry.image_sha256]
+        for entry in good
+        if entry.part_id is None and entry.image_sha256 in defects
+    }
+    if not parts and not images:
+        return
+    named = [f"{name} (part:{part})" for part, name in parts.items()]
+    named += [f"{origin} ({name})" for origin, name in images.items()]
+    options = [f"--part {part}" for part in parts] + [f"--image {shlex.quote(one)}" for one in images]
+    what = "1 part" if len(named) == 1 else f"{len(named)} parts"
+    raise DataError(
+        f"{what} that the model in force was learned from as good, found defective in review since:"
+        f" {', '.join(named[:SHOWN])}{_more(named)}. Take out what is defective first:\n"
+        f'  partgate models forget {product} {" ".join(options)} --reason "found defective in review"\n'
+        "Then put the model that this makes into force, and retrain"
+    )
+
+
 def _images(count: int) -> str:
     return "1 image is" if count == 1 else f"{count} images are"
 
@@ -76,4 +118,8 @@ def _named(found: Sequence[tuple[str, str]]) -> str:
     shown = ", ".join(
         one if one.endswith(other) else f"{one} (defective: {other})" for one, other in found[:SHOWN]
     )
-    return shown + (f" and {len(found) - SHOWN} more" if len(found) > SHOWN else "")
+    return f"{shown}{_more(found)}"
+
+
+def _more(named: Sequence[object]) -> str:
+    return f" and {len(named) - SHOWN} more" if len(named) > SHOWN else ""

@@ -6,6 +6,7 @@ from typing import Any
 
 from partgate.records import Active, Database, Finding, Home, ImageStore, Keys, LearnedImage
 from partgate.retraining._candidate import add_candidate, candidate_report
+from partgate.retraining._contradictions import refuse_learned_defects
 from partgate.retraining._forget import active_model, forgotten_before
 from partgate.retraining._hand_set import HandSet, hand_set, wanted_budget
 from partgate.retraining._images import good_images, snapshot_of
@@ -76,7 +77,8 @@ def retrain_product(
     Raises:
         StoreError: the product has no active model.
         DataError: nothing new to learn was given or overturned since the active model was made, or images
-            that are given are of another kind than the product's, or known to be defective.
+            that are given are of another kind than the product's, or known to be defective; or QA has since
+            found defective what the model was learned from as good.
     """
     times = StepTimes.of(progress)
     given = _given(home, database, product, images, skip_bad=skip_bad, progress=times)
@@ -139,6 +141,7 @@ def _given(
         now = active_model(session, product)
         snapshot = snapshot_of(session, now.model_id)
         known = reviewed_frames(session, product)
+        refuse_learned_defects(session, product, snapshot, known)
         forgotten = forgotten_before(session, now.model_id)
         bundle = Bundle.open(home.bundles_path / now.model_id, trusted=Keys(home).trusted())
         held = hand_set(session, now, bundle.manifest.calibration)

@@ -1,7 +1,7 @@
 """Parts that QA has decided on: which of them are to be learned, and what a candidate makes of them."""
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -19,7 +19,7 @@ from partgate.records import (
     latest_reviews,
 )
 from partgate.retraining._deferred import DeferredImages
-from partgate.retraining._image_health import UnfitParts
+from partgate.retraining._image_health import AT_A_TIME, UnfitParts
 from partgate.retraining._images import PART_ORIGIN
 from partgate.retraining._scores import for_json, score_images
 from partgate.retraining._seen import lowest
@@ -76,6 +76,25 @@ def reviewed_frames(session: Session, product: str) -> tuple[ReviewedFrame, ...]
         )
         for part, sha256, finding in rows
     )
+
+
+def found_defective(session: Session, parts: Collection[uuid.UUID]) -> dict[uuid.UUID, str]:
+    """Return those of some parts whose latest review says defective, and what a person calls each.
+
+    Of any product and of none: parts that were collected belong to none.
+    """
+    latest, known = latest_reviews(), sorted(parts)
+    found: dict[uuid.UUID, str] = {}
+    for first in range(0, len(known), AT_A_TIME):
+        rows = session.exec(
+            select(Part)
+            .join(latest, latest.c.part_id == Part.id)
+            .join(Review, col(Review.id) == latest.c.review_id)
+            .where(col(Part.id).in_(known[first : first + AT_A_TIME]), Review.finding == Finding.DEFECTIVE)
+            .order_by(col(Part.triggered_at))
+        )
+        found |= {part.id: f"trigger {part.trigger_id} of {part.station_id}" for part in rows}
+    return found
 
 
 def overturned(reviewed: Sequence[ReviewedFrame], snapshot: Sequence[LearnedImage]) -> list[ReviewedFrame]:

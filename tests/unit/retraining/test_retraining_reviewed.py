@@ -24,6 +24,7 @@ from partgate.records import (
     new_id,
 )
 from partgate.retraining import collected_images
+from partgate.retraining._contradictions import refuse_learned_defects
 from partgate.retraining._reviewed import ReviewedFrame, overturned, reviewed_frames
 from partgate_station import DataError, Verdict
 
@@ -107,6 +108,37 @@ def frame(sha256: str, finding: Finding, verdict: Verdict) -> ReviewedFrame:
         finding=finding,
         verdict=verdict,
     )
+
+
+def test_what_was_learned_as_good_and_found_defective_since_is_refused_with_the_command(
+    home: Home, database: Database
+) -> None:
+    first, second, third = record(home, database, [Verdict.REJECT, Verdict.REVIEW, Verdict.REJECT])
+    good = [
+        LearnedImage(image_sha256="a" * 64, origin="lot/a b.png", finding=Finding.GOOD),
+        *(
+            LearnedImage(image_sha256=name * 64, origin=f"part:{part}", finding=Finding.GOOD, part_id=part)
+            for name, part in (("b", first), ("c", second))
+        ),
+    ]
+    shown = LearnedImage(
+        image_sha256="d" * 64, origin=f"part:{third}", finding=Finding.DEFECTIVE, part_id=third
+    )
+    review(database, first, Finding.GOOD)
+    review(database, second, Finding.DEFECTIVE)
+    review(database, second, Finding.GOOD)
+    review(database, third, Finding.DEFECTIVE)
+    with database.read() as session:
+        refuse_learned_defects(session, "tile", [*good, shown], [])
+    review(database, first, Finding.DEFECTIVE)
+    with database.read() as session:
+        with pytest.raises(DataError, match="1 part that the model in force was learned from") as refused:
+            refuse_learned_defects(session, "tile", [*good, shown], [])
+        assert f"trigger 1 of one (part:{first})" in str(refused.value)
+        assert f"partgate models forget tile --part {first} --reason" in str(refused.value)
+        same = [frame("a" * 64, Finding.DEFECTIVE, Verdict.REJECT)]
+        with pytest.raises(DataError, match=f"--part {first} --image 'lot/a b.png' --reason"):
+            refuse_learned_defects(session, "tile", good, same)
 
 
 def test_only_flagged_good_frames_that_are_new_are_learned() -> None:
