@@ -154,7 +154,7 @@ def test_parts_that_move_are_traced_added_and_forgotten(
     assert made["reviewed"]["good"]["frames"] == 2
     page = Path(made["page"]).read_text(encoding="utf-8")
     assert "Came in" in page
-    assert f"part:{lost} was found good and is not learned" in page
+    assert f"part:{lost} was said to be good and is not learned" in page
     assert page.count('src="data:image/jpeg') >= 2 * (1 + 6 + 3)
 
     # It would let through what it took for good, and is not put into force by the way.

@@ -126,6 +126,12 @@ def test_a_folder_within_the_good_ones_is_not_learned_as_good(gravel_home: Path,
     home = Path(shutil.copytree(gravel_home, tmp_path / "home"))
     good = write_good(tmp_path / "good", 3)
     assert partgate("learn", "other", "--good", good, *defects, home=home).returncode == 0
+    more = write_good(tmp_path / "more", 5)
+    made = last_json(partgate("retrain", "other", "--good", more, "--json", home=home))
+    assert made["given"]["learned"] == 2
+    known = made["known_defects"]
+    assert (known["images"], known["flagged_before"], known["flagged_after"]) == (1, 1, 1)
+    assert known["scores"][0]["image"] == "defective/hole.png"
     lot = partgate("retrain", "other", "--good", images / "defective", home=home)
     assert lot.returncode == 65
     assert "1 image is given as good and known to be defective" in lot.stderr

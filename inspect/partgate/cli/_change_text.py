@@ -1,11 +1,12 @@
 """What a candidate changes, in words: thresholds, what a person had set them to, whom to look at."""
 
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from partgate.cli._output import out
+from partgate_station import Thresholds, Verdict
 
 _NAMES = ("review", "reject")
 _RISES = 2  # times the threshold before: another bank moves scores by a few per cent
@@ -77,9 +78,10 @@ def warnings_of(report: dict[str, Any]) -> Iterator[str]:
 
 def disarms(report: dict[str, Any]) -> Iterator[str]:
     """Yield how a candidate would let through what the active model does not: a person has to want that."""
-    defective = report.get("reviewed", {}).get("defective")
-    if defective is not None and (missed := defective["flagged_before"] - defective["flagged_after"]) > 0:
-        yield f"{missed} of {defective['frames']} images found defective in review would no longer be flagged"
+    reviewed = report.get("reviewed", {}).get("scores", ())
+    found = [one for one in reviewed if one["finding"] == "DEFECTIVE"]
+    yield from _lost("found defective in review", found, report)
+    yield from _lost("given as defective", report.get("known_defects", {}).get("scores", ()), report)
     if (thresholds := report.get("thresholds")) is not None:
         before, after = (thresholds[when]["review"] for when in ("before", "after"))
         if 0 < _RISES * before < after:
@@ -87,6 +89,33 @@ def disarms(report: dict[str, Any]) -> Iterator[str]:
                 f"the review threshold rises from {before:.4g} to {after:.4g}: parts that were found good in"
                 " review differ that much from the good ones known before. Were they good? Look at them again"
             )
+
+
+def _lost(what: str, scores: Sequence[dict[str, Any]], report: dict[str, Any]) -> Iterator[str]:
+    """Yield which defective images would no longer be flagged; as many found instead make up for none."""
+    if not scores:
+        return
+    before, after = (Thresholds(**report["thresholds"][when]) for when in ("before", "after"))
+    lost = [
+        one for one in scores if _is_flagged(one["before"], before) and not _is_flagged(one["after"], after)
+    ]
+    if lost:
+        named = ", ".join(_lost_one(one) for one in lost[:_NAMED])
+        more = f" and {len(lost) - _NAMED} more" if len(lost) > _NAMED else ""
+        yield f"{len(lost)} of {len(scores)} images {what} would no longer be flagged: {named}{more}"
+
+
+def _is_flagged(score: float | None, thresholds: Thresholds) -> bool:
+    """Return whether a score of a report is not accepted; one without a number never is."""
+    return score is None or thresholds.verdict(score) is not Verdict.ACCEPT
+
+
+def _lost_one(one: dict[str, Any]) -> str:
+    if "image" in one:
+        return f"{one['image']} ({one['after']:.4g})"
+    if "trigger" not in one:  # retrained before reports named them so
+        return f"part:{one['part']} ({one['after']:.4g})"
+    return f"trigger {one['trigger']} of {one['station']} ({one['after']:.4g}, part:{one['part']})"
 
 
 def odd_text(report: dict[str, Any]) -> Iterator[str]:
@@ -157,6 +186,8 @@ def counts_of(report: dict[str, Any]) -> Iterator[tuple[str, int, int, int]]:
     for finding in ("good", "defective") if "reviewed" in report else ():
         group = report["reviewed"][finding]
         yield f"reviewed: {finding}", group["frames"], group["flagged_before"], group["flagged_after"]
+    if (known := report.get("known_defects")) is not None:
+        yield "given as defective", known["images"], known["flagged_before"], known["flagged_after"]
 
 
 def print_became_of_thresholds(report: dict[str, Any]) -> None:

@@ -15,6 +15,7 @@ from partgate.retraining._newcomers import FolderImages, keep_given, unlike_othe
 from partgate.retraining._reviewed import (
     ReviewedFrame,
     flagged,
+    known_defects_report,
     overturned,
     reviewed_frames,
     reviewed_report,
@@ -112,6 +113,7 @@ def retrain_product(
             parent=parent, recipe=now.recipe, learned=learned, bundle=bundle, good=good, held=given.held
         ),
         **reviewed_report(store, (parent, now.recipe), (bundle, recipe), given.reviewed, times),
+        **known_defects_report(store, (parent, now.recipe), (bundle, recipe), given.snapshot, times),
         "seconds_per_step": times.seconds(),
     }
     return database.write(

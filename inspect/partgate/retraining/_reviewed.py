@@ -131,6 +131,8 @@ def reviewed_report(
         "scores": [
             {
                 "part": str(frame.part_id),
+                "station": frame.station_id,
+                "trigger": frame.trigger_id,
                 "sha256": frame.image_sha256,
                 "finding": frame.finding,
                 "before": for_json(old),
@@ -147,6 +149,40 @@ def reviewed_report(
             "flagged_after": flagged([scored[1][number] for number in chosen], after[1]),
         }
     return {"reviewed": result, **_defective(images, reviewed, scored[1], after[1])}
+
+
+def known_defects_report(
+    store: ImageStore,
+    before: tuple[Bundle, Recipe],
+    after: tuple[Bundle, Recipe],
+    snapshot: Sequence[LearnedImage],
+    progress: Progress,
+) -> dict[str, Any]:
+    """Return what both models make of the defective images that were given when the product was learned.
+
+    Nothing where there are none; those whose files are gone from the store are left out.
+    """
+    known = [
+        entry for entry in snapshot if entry.finding is Finding.DEFECTIVE and store.has(entry.image_sha256)
+    ]
+    if not known:
+        return {}
+    images = DeferredImages([(entry.origin, partial(store.get, entry.image_sha256)) for entry in known])
+    old, new = (
+        score_images(bundle, images, recipe.regions, progress, step=f"scoring known defects, {when}")
+        for (bundle, recipe), when in ((before, "before"), (after, "after"))
+    )
+    return {
+        "known_defects": {
+            "images": len(known),
+            "flagged_before": flagged(old, before[1]),
+            "flagged_after": flagged(new, after[1]),
+            "scores": [
+                {"image": entry.origin, "before": for_json(was), "after": for_json(now)}
+                for entry, was, now in zip(known, old, new, strict=True)
+            ],
+        }
+    }
 
 
 def flagged(scores: Sequence[float], recipe: Recipe) -> int:

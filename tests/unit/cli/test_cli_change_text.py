@@ -8,6 +8,7 @@ from partgate.cli._change_text import (
     again_command,
     came_text,
     change_warnings,
+    counts_of,
     disarms,
     hand_set_text,
     thresholds_line,
@@ -80,15 +81,50 @@ def test_what_could_not_come_and_what_went_in_vain_is_warned_of() -> None:
     assert list(warnings_of(told)) == [lost, vain, "few parts"]
 
 
-def reviewed(*, before: int, after: int) -> dict[str, Any]:
-    return {"reviewed": {"defective": {"frames": 5, "flagged_before": before, "flagged_after": after}}}
+def reviewed(*, before: set[int], after: set[int], finding: str = "DEFECTIVE") -> dict[str, Any]:
+    """Return five reviewed frames, of which those of these triggers are flagged before and after."""
+    frames = [
+        {"part": f"p{n}", "station": "one", "trigger": n, "finding": finding,
+         "before": 11.0 if n in before else 9.0, "after": 11.0 if n in after else 9.0}
+        for n in range(1, 6)
+    ]  # fmt: skip
+    return {"reviewed": {"scores": frames}}
+
+
+ALL = {1, 2, 3, 4, 5}
 
 
 def test_a_candidate_that_lets_defects_through_says_so_first() -> None:
-    told = list(warnings_of(report() | reviewed(before=5, after=3)))
-    assert told == ["2 of 5 images found defective in review would no longer be flagged", "few parts"]
-    assert list(disarms(report() | reviewed(before=3, after=3))) == []
-    assert list(disarms(report() | reviewed(before=3, after=5))) == []
+    told = list(warnings_of(report() | reviewed(before=ALL, after={1, 2, 4})))
+    named = "trigger 3 of one (9, part:p3), trigger 5 of one (9, part:p5)"
+    lost = f"2 of 5 images found defective in review would no longer be flagged: {named}"
+    assert told == [lost, "few parts"]
+    assert list(disarms(report() | reviewed(before={1, 2}, after={1, 2}))) == []
+    assert list(disarms(report() | reviewed(before={1, 2}, after=ALL))) == []
+    assert list(disarms(report() | reviewed(before=ALL, after=set(), finding="GOOD"))) == []
+
+
+def test_a_defect_found_makes_up_for_none_that_is_lost() -> None:
+    (told,) = disarms(report() | reviewed(before={1, 2}, after={2, 3}))
+    assert told.startswith("1 of 5 images found defective in review would no longer be flagged: trigger 1 of")
+    unlocated = reviewed(before={1}, after={1})
+    unlocated["reviewed"]["scores"][0]["after"] = None
+    assert list(disarms(report() | unlocated)) == [], "what is not located is not let through"
+    older = reviewed(before={1}, after=set())
+    older["reviewed"]["scores"] = [{"part": "p1", "finding": "DEFECTIVE", "before": 11.0, "after": 9.0}]
+    (told,) = disarms(report() | older)
+    assert told.endswith("flagged: part:p1 (9)")
+
+
+def test_defects_that_were_given_in_learning_count_as_those_of_review_do() -> None:
+    scores = [
+        {"image": "defective/hole.png", "before": 11.0, "after": 9.25},
+        {"image": "defective/scratch.png", "before": 9.0, "after": 12.0},
+    ]
+    given = {"known_defects": {"images": 2, "flagged_before": 1, "flagged_after": 1, "scores": scores}}
+    (told,) = disarms(report() | given)
+    assert told == "1 of 2 images given as defective would no longer be flagged: defective/hole.png (9.25)"
+    assert list(counts_of(given)) == [("given as defective", 2, 1, 1)]
 
 
 def test_a_threshold_that_rises_several_times_over_is_doubted() -> None:
@@ -109,7 +145,7 @@ def odd(number: int) -> dict[str, Any]:
 
 
 def test_parts_unlike_the_others_are_named_after_what_disarms() -> None:
-    one = report() | reviewed(before=5, after=3) | {"odd": [odd(7)], "added": [{}, {}]}
+    one = report() | reviewed(before=ALL, after={1, 2, 4}) | {"odd": [odd(7)], "added": [{}, {}]}
     disarming, told, _ = warnings_of(one)
     assert disarming.startswith("2 of 5 images found defective")
     assert told.startswith("1 image said to be good, of 2, would score above 27.04, farther")
