@@ -82,6 +82,8 @@ def test_show_draws_the_scores(
         (("--reason", "x"), 2, "--false-rejects"),
         (("--review", "1", "--false-rejects", "1/500", "--reason", "x"), 2, "--false-rejects"),
         (("--review", "1"), 2, "--reason"),
+        (("--review", "1", "--confidence", "0.99", "--reason", "x"), 2, "--confidence goes with"),
+        (("--confidence", "0.99", "--reason", "x"), 2, "--confidence goes with"),
     ],
 )
 def test_what_makes_no_sense_is_refused_and_changes_nothing(

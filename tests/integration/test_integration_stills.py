@@ -220,6 +220,12 @@ def test_one_image_is_learned_with_a_loud_warning(gravel_home: Path, tmp_path: P
         (["learn", "x", "--good", "{good}", "--region", "nonsense"], 78, "is not a list of x,y pairs"),
         (["learn", "x", "--good", "{good}", "--region", "0,0 9,9 9,0 0,6"], 78, "crosses itself"),
         (["learn", "x", "--good", "{good}", "--backbone", "resnet18"], 66, "put resnet18.safetensors"),
+        (["learn", "x", "--good", "{good}", "--align-turn", "30"], 2, "--align-turn without --align"),
+        (
+            ["learn", "x", "--good", "{good}", "--align-shift", "0.2", "--align-scale", "0.2"],
+            2,
+            "--align-shift, --align-scale without --align",
+        ),
         (["score", "nothing", "{good}"], 66, "neither a product"),
         (["score", "gravel", "{empty}"], 65, "no images (PNG, JPEG, TIFF, BMP) in it"),
         (["score", "{empty}", "{good}"], 66, "not a bundle"),

@@ -12,23 +12,26 @@ if TYPE_CHECKING:
 def read_budget(
     false_rejects: str | None,
     false_reviews: str | None,
-    confidence: float,
+    confidence: float | None,
     *,
     commissioning: bool = False,
 ) -> "Budget | None":
-    """Return the budget that was asked for, None if none was.
+    """Return the budget that was asked for, by any of these; None if none was.
 
     Raises:
         ConfigError: it is none; says what is allowed.
     """
     from partgate_engines.anomaly import Budget
 
+    sure = Budget().confidence if confidence is None else confidence
     if false_rejects is None:
         if false_reviews is not None:
             raise ConfigError("--false-reviews: goes with --false-rejects 1/N, which is missing")
-        return Budget(confidence=confidence, commissioning=True) if commissioning else None
+        if not commissioning and confidence is None:
+            return None
+        return Budget(confidence=sure, commissioning=commissioning)
     try:
-        found = Budget.of(false_rejects, false_reviews, confidence=confidence)
+        found = Budget.of(false_rejects, false_reviews, confidence=sure)
         return replace(found, commissioning=commissioning)
     except ValueError as error:
         raise ConfigError(f"--false-rejects: {error}") from error

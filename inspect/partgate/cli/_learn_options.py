@@ -112,11 +112,23 @@ Align = Annotated[
     ),
 ]
 AlignShift = Annotated[
-    float, typer.Option(min=0.01, max=0.5, help="With --align: how far off, as a share of the frame.")
+    float | None,
+    typer.Option(
+        min=0.01, max=0.5, help="With --align: how far off, as a share of the frame.", show_default="0.15"
+    ),
 ]
-AlignTurn = Annotated[float, typer.Option(min=0, max=180, help="With --align: turned by so many degrees.")]
+AlignTurn = Annotated[
+    float | None,
+    typer.Option(min=0, max=180, help="With --align: turned by so many degrees.", show_default="15"),
+]
 AlignScale = Annotated[
-    float, typer.Option(min=0, max=0.5, help="With --align: larger or smaller by so much; 0.1 is a tenth.")
+    float | None,
+    typer.Option(
+        min=0,
+        max=0.5,
+        help="With --align: larger or smaller by so much; 0.1 is a tenth.",
+        show_default="0.1",
+    ),
 ]
 Bank = Annotated[int, typer.Option(min=1, max=50_000, help="Rows of the memory bank.")]
 FalseRejects = Annotated[
@@ -135,7 +147,12 @@ FalseReviews = Annotated[
         show_default="ten times as many, at most 1/20",
     ),
 ]
-Confidence = Annotated[float, typer.Option(min=0.5, max=0.9999, help="How sure --false-rejects has to be.")]
+Confidence = Annotated[
+    float | None,
+    typer.Option(
+        min=0.5, max=0.9999, help="How sure the shares of good parts have to be.", show_default="0.95"
+    ),
+]
 Commissioning = Annotated[
     bool,
     typer.Option(

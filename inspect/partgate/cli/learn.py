@@ -76,13 +76,13 @@ def learn(
     tile_px: TilePx = None,
     choose: Choose = False,
     align: Align = False,
-    align_shift: AlignShift = 0.15,
-    align_turn: AlignTurn = 15.0,
-    align_scale: AlignScale = 0.1,
+    align_shift: AlignShift = None,
+    align_turn: AlignTurn = None,
+    align_scale: AlignScale = None,
     bank: Bank = 2048,
     false_rejects: FalseRejects = None,
     false_reviews: FalseReviews = None,
-    confidence: Confidence = 0.95,
+    confidence: Confidence = None,
     commissioning: Commissioning = False,
     keep_outliers: KeepOutliers = False,
     skip_bad: SkipBad = False,
@@ -110,7 +110,7 @@ def learn(
         size_px=size,
         tile_px=tile_px,
         choose=choose,
-        align=_limits(align_shift, align_turn, align_scale) if align else None,
+        align=_limits(align=align, shift=align_shift, turn_deg=align_turn, scale=align_scale),
         bank_rows=bank,
         budget=read_budget(false_rejects, false_reviews, confidence, commissioning=commissioning),
         keep_outliers=keep_outliers,
@@ -253,10 +253,21 @@ def _to_choose(settings: "LearnSettings", given: dict[str, Any]) -> "tuple[Choos
     return found
 
 
-def _limits(shift: float, turn_deg: float, scale: float) -> "PoseLimits":
+def _limits(*, align: bool, **given: float | None) -> "PoseLimits | None":
+    """Return how far off a part may lie; None where parts are not aligned.
+
+    Raises:
+        typer.BadParameter: it is said how far, and not that parts are to be aligned.
+    """
     from partgate_engines import PoseLimits
 
-    return PoseLimits(shift=shift, turn_deg=turn_deg, scale=scale)
+    wanted = {name: value for name, value in given.items() if value is not None}
+    if wanted and not align:
+        options = ", ".join(f"--align-{name.removesuffix('_deg')}" for name in wanted)
+        raise typer.BadParameter(
+            f"{options} without --align: parts are not aligned then; give --align as well"
+        )
+    return PoseLimits(**wanted) if align else None
 
 
 def _recipe_settings(recipe: Path | None, regions: list[str]) -> RecipeSettings:

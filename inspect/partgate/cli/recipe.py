@@ -104,7 +104,7 @@ def threshold(
     reject: Reject = None,
     false_rejects: FalseRejects = None,
     false_reviews: FalseReviews = None,
-    confidence: Confidence = 0.95,
+    confidence: Confidence = None,
     commissioning: Commissioning = False,
     reason: Reason = "",
     by: By = "",
@@ -125,8 +125,10 @@ def threshold(
 
     Example: `partgate recipe threshold tile --reject 21.5 --reason "scratches of lot 7"`
     """
-    others = review is not None or any((false_rejects, false_reviews, commissioning))
+    others = review is not None or any((false_rejects, false_reviews, confidence, commissioning))
     check_region_options(region, reject, sensitivity, others=others)
+    if confidence is not None and false_rejects is None and not commissioning:
+        raise typer.BadParameter("--confidence goes with --false-rejects 1/N or --commissioning")
     if region is not None:
         why = None if dry_run else _reason(reason, None, dry_run=False)
         change = change_region(
