@@ -33,11 +33,13 @@ from partgate_cameras._image_reference import (
     fits_none,
     learn_reference,
     misfit,
+    mixes_colours,
 )
 from partgate_cameras._listing import ImageSurvey, SkippedFile, list_images, survey_images
 from partgate_cameras._make import make_camera
 from partgate_cameras._process import ProcessCamera
 from partgate_cameras._stills import decode_image, read_image
+from partgate_cameras._strays import strays
 
 __all__ = [
     "Camera",
@@ -78,7 +80,9 @@ __all__ = [
     "make_camera",
     "measure_image",
     "misfit",
+    "mixes_colours",
     "read_image",
+    "strays",
     "survey_features",
     "survey_images",
     "survey_producer",

@@ -104,6 +104,12 @@ def fits_none(references: Sequence[ImageReference], measures: ImageMeasures) -> 
     return None if None in found else next(iter(found), None)
 
 
+def mixes_colours(reference: ImageReference) -> bool:
+    """Return whether some of the images a product was learned from were surely grey, some surely coloured."""
+    colour = reference.colour
+    return colour is not None and colour.low < GREY_BELOW and colour.high >= COLOURED_FROM
+
+
 def _size(size_px: tuple[int, int]) -> str:
     return f"{size_px[0]}×{size_px[1]}"
 

@@ -146,6 +146,24 @@ def test_images_of_another_size_do_not_join(gravel_home: Path, tmp_path: Path) -
     assert "half.png: the frame is 192×96, the product was learned from 192×192" in refused.stderr
 
 
+def test_an_image_that_strays_in_is_named_and_a_mixture_told(gravel_home: Path, tmp_path: Path) -> None:
+    home = Path(shutil.copytree(gravel_home, tmp_path / "home"))
+    images = write_good(tmp_path / "images", 10)
+    Image.fromarray(draw_part(LINE, 30).image[:96]).save(images / "half.png")
+    refused = partgate("learn", "other", "--good", images, home=home)
+    assert refused.returncode == 65
+    assert "1 of 11 images cannot be used" in refused.stderr
+    assert "half.png: the image is 192×96, 10 of 11 are 192×192" in refused.stderr
+    learned = last_json(partgate("learn", "other", "--good", images, "--skip-bad", "--json", home=home))
+    assert (learned["good_images"], learned["image_warnings"]) == (10, [])
+    for number in range(4):
+        Image.fromarray(draw_part(LINE, 40 + number).image[:96]).save(images / f"half_{number}.png")
+    mixed = last_json(partgate("learn", "mixed", "--good", images, "--keep-outliers", "--json", home=home))
+    assert mixed["good_images"] == 15
+    assert "the good images are of several sizes" in mixed["image_warnings"][0]
+    assert "are of several sizes: no frame will be held" in Path(mixed["page"]).read_text(encoding="utf-8")
+
+
 def truncated(folder: Path) -> Path:
     whole = next(folder.glob("good_0.png")).read_bytes()
     (folder / "cut.png").write_bytes(whole[: len(whole) // 2])

@@ -194,7 +194,7 @@ def _good(
     home: "Home", database: "Database", sources: Sources, progress: "Progress"
 ) -> "Sequence[GoodImage]":
     if sources.good is not None:
-        return given_images(sources.good, skip_bad=sources.skip_bad, progress=progress)
+        return given_images(sources.good, skip_bad=sources.skip_bad, of_one_kind=True, progress=progress)
     return _collected(home, database, sources.from_station or "")
 
 
@@ -312,7 +312,7 @@ def _print(summary: dict[str, Any], *, asked: bool) -> None:
         print_trials(summary.get("trials", []), summary["kind"])
         if summary.get("trials"):
             print_kind(summary.get("kind_trial"))
-    for warning in calibration["warnings"]:
+    for warning in (*summary["image_warnings"], *calibration["warnings"]):
         out.print(f"Warning: {warning}", markup=False)
     if "defective_images" in summary:
         found, of = summary["defective_flagged"], summary["defective_images"]

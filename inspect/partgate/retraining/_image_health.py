@@ -8,7 +8,7 @@ from sqlmodel import Session, col, select
 
 from partgate.records import Frame, ImageState, suspects
 from partgate.retraining._images import part_of
-from partgate_cameras import learn_reference
+from partgate_cameras import learn_reference, mixes_colours
 from partgate_engines.anomaly import GoodImage
 from partgate_station import ImageReference
 
@@ -38,6 +38,28 @@ def learn_references(session: Session, good: Sequence[GoodImage]) -> tuple[Image
         for camera_id, reference in found.items()
         if reference is not None
     )
+
+
+def mixtures(references: Sequence[ImageReference]) -> list[str]:
+    """Return what of a station's frames will not be watched, because the good images are a mixture.
+
+    Nothing of their position: that they show no common place says nothing of their being one kind.
+    """
+    told = []
+    for reference in references:
+        whose = "" if reference.camera_id is None else f" of camera {reference.camera_id}"
+        if reference.size_px is None:
+            told.append(
+                f"the good images{whose} are of several sizes: no frame will be held against their size, or"
+                " against where the part lies. Learn each kind as a product of its own, or leave out what"
+                " does not belong"
+            )
+        if mixes_colours(reference):
+            told.append(
+                f"some of the good images{whose} are grey and some in colour: no frame will be held against"
+                " their colour"
+            )
+    return told
 
 
 def _cameras(session: Session, good: Sequence[GoodImage]) -> list[str | None]:

@@ -11,7 +11,7 @@ from sqlmodel import Session, col, select
 
 from partgate.records import Finding, Frame, ImageState, ImageStore, LearnedImage, Part, Review, SnapshotImage
 from partgate.retraining._deferred import DeferredImages
-from partgate_cameras import ImageError, read_image, survey_images
+from partgate_cameras import ImageError, ImageMeasures, measure_image, read_image, strays, survey_images
 from partgate_engines.anomaly import GoodImage, Progress
 from partgate_station import DataError, MissingInput
 
@@ -31,8 +31,14 @@ class ReadImages:
     """A sentence for each file that was left out because `skip_bad` was asked for."""
 
 
-def read_images(source: Path, *, skip_bad: bool, progress: Progress) -> ReadImages:
+def read_images(source: Path, *, skip_bad: bool, of_one_kind: bool = False, progress: Progress) -> ReadImages:
     """Read all images of a folder (with its sub-folders), or one file.
+
+    Args:
+        source: the folder or file.
+        skip_bad: leaves out what cannot be used.
+        of_one_kind: images of another size or colour than nine in ten of them cannot be used either.
+        progress: told of each.
 
     Raises:
         MissingInput: there is no such folder or file.
@@ -48,20 +54,21 @@ def read_images(source: Path, *, skip_bad: bool, progress: Progress) -> ReadImag
     images = DeferredImages(
         [(str(path.relative_to(source.parent)), partial(read_image, path)) for path in paths]
     )
-    usable: list[int] = []
+    usable: dict[int, ImageMeasures] = {}
     bad: list[str] = []
     progress(f"reading {source.name}", 0, len(paths))
     for number in range(len(paths)):
         try:
-            images[number]
+            usable[number] = measure_image(images[number].pixels)
         except ImageError as error:
             bad.append(str(error))
-        else:
-            usable.append(number)
         progress(f"reading {source.name}", number + 1, len(paths))
+    odd = strays([*usable.values()]) if of_one_kind else {}
+    kept = [number for position, number in enumerate(usable) if position not in odd]
+    bad += [f"{paths[[*usable][position]]}: {why}" for position, why in odd.items()]
     if bad and not skip_bad:
         raise DataError(refusal(bad, of=len(paths)))
-    return ReadImages(images=images.only(usable), skipped=tuple(bad))
+    return ReadImages(images=images.only(kept), skipped=tuple(bad))
 
 
 def refusal(bad: Sequence[str], *, of: int) -> str:

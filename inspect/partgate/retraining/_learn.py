@@ -18,7 +18,7 @@ from partgate.records import (
     add_recipe,
 )
 from partgate.retraining._contradictions import refuse_both
-from partgate.retraining._image_health import learn_references
+from partgate.retraining._image_health import learn_references, mixtures
 from partgate.retraining._images import keep_snapshot
 from partgate.retraining._scores import for_json, score_images
 from partgate.retraining._seen import lowest, what_was_seen
@@ -98,7 +98,7 @@ def learn_product(
         **(_settings_of(recipe) | {"regions": learned.regions}),
     )
     report = learned_report(learned, bundle, full_recipe, _unknown(defective, marked, learned), times)
-    report |= what_was_seen(learned, bundle, good)
+    report |= what_was_seen(learned, bundle, good) | {"image_warnings": mixtures(references)}
     times("keeping the images", 0, 1)
     snapshot = keep_snapshot(ImageStore(home), kept, defective)
     times("keeping the images", 1, 1)

@@ -20,7 +20,7 @@ from partgate.records import (
     flag_suspects,
 )
 from partgate.retraining import collected_images
-from partgate.retraining._image_health import UnfitParts, learn_references
+from partgate.retraining._image_health import UnfitParts, learn_references, mixtures
 from partgate_engines.anomaly import GoodImage
 from partgate_station import Verdict
 
@@ -69,6 +69,22 @@ def test_each_camera_of_a_station_has_a_reference_of_its_own(home: Home, databas
     assert found["top"].images == found["side"].images == 6
     assert 190 < found["top"].brightness.low <= found["top"].brightness.high < 210
     assert 50 < found["side"].brightness.low <= found["side"].brightness.high < 70
+
+
+def test_a_mixture_of_images_is_told_by_what_is_not_watched(home: Home, database: Database) -> None:
+    grey = [GoodImage(pixels=image(100), origin=f"{number}.png") for number in range(6)]
+    small = [GoodImage(pixels=one.pixels[:50], origin=f"small/{one.origin}") for one in grey]
+    tinted = np.stack([image(60), image(100), image(180)], axis=-1)
+    coloured = [GoodImage(pixels=tinted, origin=f"colour/{number}.png") for number in range(6)]
+    with database.read() as session:
+        assert mixtures(learn_references(session, grey)) == []
+        (told,) = mixtures(learn_references(session, [*grey, *small]))
+        assert told.startswith("the good images are of several sizes: no frame will be held against")
+        (told,) = mixtures(learn_references(session, [*grey, *coloured]))
+        assert told.startswith("some of the good images are grey and some in colour")
+    collect(home, database, {"top": 200, "side": 60})
+    with database.read() as session:
+        assert mixtures(learn_references(session, collected_images(session, ImageStore(home), "one"))) == []
 
 
 def test_a_part_of_which_a_frame_was_left_out_mixes_no_cameras_up(home: Home, database: Database) -> None:
