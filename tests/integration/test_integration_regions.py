@@ -72,6 +72,37 @@ def test_learning_reports_the_limits_of_each_region(learned: dict[str, Any]) -> 
     assert "<td>label</td>" in page
 
 
+def test_learning_again_keeps_what_is_in_force_and_says_so(
+    home: Path, learned_home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def run(*arguments: str | Path) -> Done:
+        return in_process(*arguments, home=home, capsys=capsys)
+
+    recipe = tmp_path / "quick.toml"
+    recipe.write_text(f'deadline_ms = 200\nreview_gate = "accept"\n{RECIPE}')
+    good = ("--good", learned_home / "good")
+    first = last_json(run("learn", "box", *good, "--recipe", recipe, "--json"))
+    assert first["kept"]["recipe_version"] == 1
+    assert "regions" not in first["kept"], "the file says what is judged"
+    assert run("models", "activate", first["model"][:12]).returncode == 0
+    change = ("recipe", "threshold", "box", "--region", "label", "--sensitivity", "1.5", "--reason", "ink")
+    assert run(*change).returncode == 0
+    asked = ("--false-rejects", "1/50", "--confidence", "0.9")
+    again = last_json(run("learn", "box", *good, *asked, "--json"))
+    kept = again["kept"]
+    assert (kept["deadline_ms"], kept["review_gate"], kept["budget"]) == (200, "accept", None)
+    assert [one["name"] for one in kept["regions"]] == ["whole", "label"]
+    assert again["regions"][1]["sensitivity"] == 1.5
+    assert again["calibration"]["card"]["reject"]["one_in"] == 50
+    assert run("models", "activate", again["model"][:12]).returncode == 0
+    told = run("learn", "box", *good, "--region", "0,0 160,0 160,100")
+    assert told.returncode == 0, told.stderr
+    assert "which is in force: a deadline of 200 ms, the gate that accepts what is for review, at most" in (
+        told.stdout
+    )
+    assert "1/50 of the good parts rejected and 1/20 flagged, 90 % confidence. --recipe" in told.stdout
+
+
 def test_a_regions_limit_is_tried_changed_and_taken_back(
     home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

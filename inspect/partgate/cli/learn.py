@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from pydantic import ValidationError
 
+from partgate.cli._again_text import Given, continued, continued_text
 from partgate.cli._app import DEFAULT_HOME, HomeOption, JsonFlag, acting_user, app
 from partgate.cli._budget import read_budget
 from partgate.cli._given_images import given_images
@@ -93,12 +94,14 @@ def learn(
 
     The model goes into the home with its first recipe, whose thresholds come from the good parts
     themselves. A product's first model is active at once; a later one is a candidate until
-    `partgate models activate` puts it into force. A good image that does not belong to the others is
+    `partgate models activate` puts it into force; it keeps regions, deadline, gate and budget of the recipe
+    in force where they are not given. A good image that does not belong to the others is
     shown and not learned. A page with pictures of what was seen lies in the home at the end.
 
     Example: `partgate learn tile --good images/good --defects images/defective`
     """
     _check_sources(good, from_station, defects, masks)
+    budget = read_budget(false_rejects, false_reviews, confidence, commissioning=commissioning)
     settings = _learn_settings(
         kind=kind,
         steps=steps,
@@ -112,13 +115,18 @@ def learn(
         choose=choose,
         align=_limits(align=align, shift=align_shift, turn_deg=align_turn, scale=align_scale),
         bank_rows=bank,
-        budget=read_budget(false_rejects, false_reviews, confidence, commissioning=commissioning),
+        budget=budget,
         keep_outliers=keep_outliers,
     )
     summary = _taught(
         Sources(good=good, from_station=from_station, defects=defects, masks=masks, skip_bad=skip_bad),
         product,
-        recipe=_recipe_settings(recipe, region or []),
+        recipe=Given(
+            recipe=_recipe_settings(recipe, region or []),
+            has_file=recipe is not None,
+            has_regions=bool(region),
+            has_budget=budget is not None,
+        ),
         settings=settings,
         home_path=home,
     )
@@ -152,20 +160,22 @@ def _taught(
     sources: Sources,
     product: str,
     *,
-    recipe: RecipeSettings,
+    recipe: Given,
     settings: "LearnSettings",
     home_path: Path,
 ) -> dict[str, Any]:
     """Learn the product, write its page, and return what to say of it."""
     from partgate.cli._give_way import give_way
     from partgate.records import Database, Home
-    from partgate.retraining import StepTimes, learn_product, marked_defects
+    from partgate.retraining import StepTimes, learn_product, marked_defects, starting_point
 
     started_s = time.monotonic()
     opened = Home.open(home_path)
     give_way(opened)
     with contextlib.closing(Database.open(opened)) as database, progress_bar() as shown:
         progress = StepTimes(shown)
+        start = starting_point(opened, database, product)
+        wanted, settings, kept = continued(recipe, settings, start)
         given = _good(opened, database, sources, progress)
         defective = (
             given_images(sources.defects, skip_bad=sources.skip_bad, progress=progress)
@@ -179,7 +189,7 @@ def _taught(
             good=given,
             defective=defective,
             marked=marked_defects(defective, sources.masks) if sources.masks else (),
-            recipe=recipe,
+            recipe=wanted,
             settings=settings,
             by=acting_user(),
             progress=progress,
@@ -187,6 +197,7 @@ def _taught(
         page = _page(opened, database, learned, given, defective)
     summary = _summary(product, learned, seconds=time.monotonic() - started_s)
     summary["page"] = page and str(page)
+    summary["kept"] = kept
     return summary
 
 
@@ -307,6 +318,7 @@ def _print(summary: dict[str, Any], *, asked: bool) -> None:
     )
     out.print(f"Review from a score of {thresholds['review']:.4g}, reject from {thresholds['reject']:.4g}.")
     out.print(calibration["promise"], markup=False)
+    print_lines(continued_text(summary["product"], summary["kept"]))
     print_lines(region_lines(summary["regions"]))
     if asked:
         print_trials(summary.get("trials", []), summary["kind"])

@@ -1,5 +1,6 @@
 """Learning a product, improving it, and what both are made of."""
 
+from partgate.retraining._again import StartingPoint, starting_point
 from partgate.retraining._candidate import CandidateImages, candidate_images
 from partgate.retraining._deferred import DeferredImages
 from partgate.retraining._forget import Forgettable, active_model, forget_images, forgettable
@@ -28,6 +29,7 @@ __all__ = [
     "LearnedProduct",
     "ReadImages",
     "Rescored",
+    "StartingPoint",
     "StepTimes",
     "ThresholdEffect",
     "Verdicts",
@@ -48,6 +50,7 @@ __all__ = [
     "rescored",
     "retrain_product",
     "sensitivity_for",
+    "starting_point",
     "threshold_evidence",
     "with_sensitivity",
 ]
