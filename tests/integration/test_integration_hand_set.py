@@ -50,6 +50,14 @@ def test_numbers_do_not_carry_over_and_a_budget_does(
         assert verify_audit(session) is None
     page = Path(made["page"]).read_text(encoding="utf-8")
     assert "Set by hand and not carried over" in page
+
+    # Changed once more before the candidate comes into force: that is said, and wants a reason.
+    later = ("recipe", "threshold", "brick", "--review", str(review + 1e-3), "--reason", "lot 8")
+    assert run(*later, "--by", "Vera").returncode == 0
+    refused = run("models", "activate", made["model"][:12])
+    assert refused.returncode == 2
+    assert "thresholds set since, review" in " ".join(refused.stderr.replace("│", "").split())
+    assert run("models", "rollback", "brick").returncode == 0
     assert len(re.findall(r'src="data:image/jpeg', page)) >= 2 * (1 + 6 + 2)
     for words in ("Came in", f"part:{part}", "Before, by the model it was made from", "reviewed: defective"):
         assert words in page

@@ -74,31 +74,39 @@ def show(model: ModelArgument, home: HomeOption = DEFAULT_HOME) -> None:
 def activate(model: ModelArgument, reason: ReasonOption = "", home: HomeOption = DEFAULT_HOME) -> None:
     """Put a model into force for its product; a running station takes it up between two parts.
 
-    One that would let through what the active one does not, as its retraining has found, needs a --reason.
+    One that would let through what the active one does not, as its retraining has found, needs a --reason;
+    so does one that was made before thresholds, regions or their limits were changed, which it does not have.
+    A deadline and a gate that were changed since are kept.
     """
     from partgate import records
-    from partgate.cli._change_text import activate_command, disarms
+    from partgate.cli._change_text import disarms
     from partgate.records import Keys
+    from partgate.retraining import changed_since, put_candidate_into_force
     from partgate_engines import Bundle
 
     with _opened(home) as (opened, database):
         with database.read() as session:
             found = find_model(session, model)
             recipe = records.latest_recipe(session, found.id)
-        doubts = list(disarms(found.report))
+            since = changed_since(session, found, recipe)
+        doubts = [*disarms(found.report), *since.lost]
         if doubts and not reason.strip():
             raise typer.BadParameter(
                 f"model {found.id[:12]} needs a --reason to be put into force: {'; '.join(doubts)}."
-                f" If it is to be so: {activate_command(found.id, found.report)}"
+                f" If it is to be so: partgate models activate {found.id[:12]} --reason TEXT"
             )
         # A model that is damaged, or that nobody trusted made, is refused before it is in force.
         Bundle.open(opened.bundles_path / found.id, trusted=Keys(opened).trusted())
-        database.write(
-            lambda session: records.activate(session, recipe_id=recipe.key, by=acting_user(), reason=reason)
-        ).result()
+
+        def put(session: "Session") -> int:
+            return put_candidate_into_force(session, recipe, since, by=acting_user(), reason=reason).version
+
+        version = database.write(put).result()
     for doubt in doubts:
         out.print(f"Warning: {doubt}", markup=False)
-    out.print(f"Model {found.id[:12]} is in force for '{found.product}' (recipe version {recipe.version}).")
+    for name, value in since.carried:
+        out.print(f"Kept as it was in force: {name} {value}.", markup=False)
+    out.print(f"Model {found.id[:12]} is in force for '{found.product}' (recipe version {version}).")
 
 
 @models.command()

@@ -11,6 +11,7 @@ from partgate.retraining._masks import marked_defects
 from partgate.retraining._region_facts import region_facts, sensitivity_for
 from partgate.retraining._regions import Rescored, change_regions, rescored, with_sensitivity
 from partgate.retraining._retrain import retrain_product
+from partgate.retraining._since import Since, changed_since, put_candidate_into_force
 from partgate.retraining._steps import StepTimes
 from partgate.retraining._thresholds import (
     Evidence,
@@ -29,6 +30,7 @@ __all__ = [
     "LearnedProduct",
     "ReadImages",
     "Rescored",
+    "Since",
     "StartingPoint",
     "StepTimes",
     "ThresholdEffect",
@@ -37,12 +39,14 @@ __all__ = [
     "candidate_images",
     "change_regions",
     "change_thresholds",
+    "changed_since",
     "collected_images",
     "effect_of",
     "forget_images",
     "forgettable",
     "learn_product",
     "marked_defects",
+    "put_candidate_into_force",
     "read_images",
     "recipe_in_force",
     "refusal",

@@ -7,11 +7,11 @@ from typing import Any
 
 from sqlmodel import Session
 
-from partgate.records import Finding, ImageStore, LearnedImage, audit, latest_recipe
+from partgate.records import Active, Finding, ImageStore, LearnedImage, audit, latest_recipe
 from partgate.retraining._deferred import DeferredImages
 from partgate.retraining._hand_set import HandSet, told
 from partgate.retraining._images import PART_ORIGIN, good_images, snapshot_of
-from partgate.retraining._learn import LearnedProduct, register
+from partgate.retraining._learn import LearnedProduct, made_from, register
 from partgate.retraining._seen import what_was_seen
 from partgate_engines import Bundle
 from partgate_engines.anomaly import GoodImage, Learned
@@ -52,7 +52,7 @@ def _stored(store: ImageStore, named: Sequence[tuple[str, str]]) -> DeferredImag
 def candidate_report(
     *,
     parent: Bundle,
-    recipe: Recipe,
+    now: Active,
     learned: Learned,
     bundle: Bundle,
     good: Sequence[GoodImage],
@@ -62,19 +62,20 @@ def candidate_report(
 
     Args:
         parent: the model in force.
-        recipe: in force.
+        now: what is in force.
         learned: what was made of it.
         bundle: as it was saved.
         good: the images it was learned from, in order.
         held: what a person had set the thresholds to.
     """
     return {
+        "made_from": made_from(now),
         "kind": learned.kind,
         "good_images": len(learned.good),
         "bank_rows": len(learned.bank.rows),
         "calibration": learned.calibration.model_dump(mode="json"),
         "thresholds": {
-            "before": recipe.thresholds.model_dump(),
+            "before": now.recipe.thresholds.model_dump(),
             "after": learned.calibration.thresholds.model_dump(),
         },
         "hand_set": told(held, parent, learned),

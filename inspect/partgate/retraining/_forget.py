@@ -114,7 +114,7 @@ def forget_images(
     report = {
         "forgotten": _judged(store, what, bundle, changed, times),
         **candidate_report(
-            parent=what.bundle, recipe=recipe, learned=learned, bundle=bundle, good=good, held=what.held
+            parent=what.bundle, now=what.now, learned=learned, bundle=bundle, good=good, held=what.held
         ),
         "seconds_per_step": times.seconds(),
     }

@@ -50,8 +50,9 @@ def hand_set(session: Session, now: Active, calibration: Calibration) -> HandSet
     for row in recipes(session, now.recipe.product):  # the newest first
         if row.key > now.recipe_id:
             continue
-        same = row.content["thresholds"] == thresholds.model_dump(mode="json")
-        if row.model_id != now.model_id or not same:
+        if row.model_id != now.model_id:
+            continue  # a candidate that was made meanwhile says nothing of these thresholds
+        if row.content["thresholds"] != thresholds.model_dump(mode="json"):
             break
         setter = row  # later versions may have changed something else
     if setter is None:

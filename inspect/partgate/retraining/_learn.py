@@ -7,6 +7,7 @@ from typing import Any
 from sqlmodel import Session
 
 from partgate.records import (
+    Active,
     Database,
     Home,
     ImageStore,
@@ -91,6 +92,7 @@ def learn_product(
     times("golden frames", 1, 1)
     with database.read() as session:
         references = learn_references(session, kept)
+        now = active(session, product)
     full_recipe = Recipe(
         product=product,
         thresholds=learned.calibration.thresholds,
@@ -98,7 +100,8 @@ def learn_product(
         **(_settings_of(recipe) | {"regions": learned.regions}),
     )
     report = learned_report(learned, bundle, full_recipe, _unknown(defective, marked, learned), times)
-    report |= what_was_seen(learned, bundle, good) | {"image_warnings": mixtures(references)}
+    report |= what_was_seen(learned, bundle, good)
+    report |= {"image_warnings": mixtures(references), "made_from": made_from(now)}
     times("keeping the images", 0, 1)
     snapshot = keep_snapshot(ImageStore(home), kept, defective)
     times("keeping the images", 1, 1)
@@ -173,6 +176,11 @@ def learned_report(
         report["defective_scores"] = [for_json(score) for score in scores]
         report["defective_flagged"] = sum(verdict is not Verdict.ACCEPT for verdict in verdicts)
     return report
+
+
+def made_from(now: Active | None) -> dict[str, int] | None:
+    """Return which recipe was in force when a model was made, ready for JSON; None: its product was new."""
+    return None if now is None else {"recipe_id": now.recipe_id}
 
 
 def register(

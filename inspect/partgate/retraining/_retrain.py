@@ -110,7 +110,7 @@ def retrain_product(
         "not_located": [{"image": image, "why": why} for image, why in given.not_located],
         "good_set": _good_set(parent, now.recipe, learned, recipe, added=len(given.fresh)),
         **candidate_report(
-            parent=parent, recipe=now.recipe, learned=learned, bundle=bundle, good=good, held=given.held
+            parent=parent, now=now, learned=learned, bundle=bundle, good=good, held=given.held
         ),
         **reviewed_report(store, (parent, now.recipe), (bundle, recipe), given.reviewed, times),
         **known_defects_report(store, (parent, now.recipe), (bundle, recipe), given.snapshot, times),

@@ -81,6 +81,23 @@ def test_whoever_changed_something_else_since_did_not_set_them(database: Databas
     assert (held.by, held.recipe_version) == ("otto", 2)
 
 
+def test_a_candidate_that_was_made_meanwhile_did_not_set_them(database: Database) -> None:
+    change_thresholds(database, NUMBERS, since=in_force(database), by="otto", reason="lot 7")
+
+    def a_candidate_and_a_region(session: Session) -> None:
+        add_recipe(session, recipe=RECIPE, model_id="b" * 64, by="ida", reason="retrained")
+        now = active(session, "tile")
+        assert now is not None
+        recipe = now.recipe.model_copy(update={"deadline_ms": 200})
+        row = add_recipe(session, recipe=recipe, model_id=now.model_id, by="ida", reason="a quicker belt")
+        activate(session, recipe_id=row.key, by="ida", reason="a quicker belt")
+
+    database.write(a_candidate_and_a_region).result(timeout=10)
+    held = found(database)
+    assert held is not None
+    assert (held.by, held.recipe_version) == ("otto", 2)
+
+
 def test_equal_numbers_of_another_model_are_not_theirs(database: Database) -> None:
     change_thresholds(database, NUMBERS, since=in_force(database), by="otto", reason="lot 7")
 
