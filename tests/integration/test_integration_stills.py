@@ -238,6 +238,11 @@ def test_one_image_is_learned_with_a_loud_warning(gravel_home: Path, tmp_path: P
         (["learn", "x", "--good", "{good}", "--region", "nonsense"], 78, "is not a list of x,y pairs"),
         (["learn", "x", "--good", "{good}", "--region", "0,0 9,9 9,0 0,6"], 78, "crosses itself"),
         (["learn", "x", "--good", "{good}", "--backbone", "resnet18"], 66, "put resnet18.safetensors"),
+        (
+            ["learn", "x", "--good", "{good}", "--recipe", "{empty}/../top.toml"],
+            78,
+            "of 12 of the 12 images it is not known which camera took them",
+        ),
         (["learn", "x", "--good", "{good}", "--align-turn", "30"], 2, "--align-turn without --align"),
         (
             ["learn", "x", "--good", "{good}", "--align-shift", "0.2", "--align-scale", "0.2"],
@@ -270,6 +275,9 @@ def test_a_mistake_gets_a_sentence_and_an_exit_code(
 ) -> None:
     (tmp_path / "empty").mkdir()
     places = {"empty": str(tmp_path / "empty"), "good": str(gravel_home.parent / "good")}
+    (tmp_path / "top.toml").write_text(
+        '[[regions]]\ncamera_id = "top"\npolygon = [[0, 0], [90, 0], [90, 90]]\n'
+    )
     filled = [argument.format(**places) for argument in arguments]
     done = in_process(*filled, home=gravel_home, capsys=capsys)
     assert done.returncode == code, done.stderr

@@ -23,7 +23,7 @@ def learn_references(session: Session, good: Sequence[GoodImage]) -> tuple[Image
 
     Empty where there are too few to say how they differ.
     """
-    cameras = _cameras(session, good)
+    cameras = cameras_of(session, [image.origin for image in good])
     several = len(set(cameras)) > 1 and None not in cameras
     by_camera: dict[str | None, list[int]] = defaultdict(list)
     for position, camera_id in enumerate(cameras):
@@ -62,13 +62,13 @@ def mixtures(references: Sequence[ImageReference]) -> list[str]:
     return told
 
 
-def _cameras(session: Session, good: Sequence[GoodImage]) -> list[str | None]:
+def cameras_of(session: Session, origins: Sequence[str]) -> list[str | None]:
     """Return which camera took each image; None where that is not known, as of one that comes from a file.
 
     Frames of a part are in the order of their cameras' names, as `collected_images` gives them. Of a part of
     which some were left out it is not known which.
     """
-    parts = [part_of(image.origin) for image in good]
+    parts = [part_of(origin) for origin in origins]
     taken = _frames(session, [part for part in parts if part is not None])
     given = Counter(parts)
     whole = {part for part, cameras in taken.items() if len(cameras) == given[part] or len(set(cameras)) == 1}

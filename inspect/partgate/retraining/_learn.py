@@ -18,6 +18,7 @@ from partgate.records import (
     add_model,
     add_recipe,
 )
+from partgate.retraining._camera_regions import check_cameras_of_regions
 from partgate.retraining._contradictions import refuse_both
 from partgate.retraining._image_health import learn_references, mixtures
 from partgate.retraining._images import keep_snapshot
@@ -67,11 +68,14 @@ def learn_product(
     Raises:
         DataError: there are no good images, one of them cannot be learned from, or some are given as
             defective as well.
-        ConfigError: a region does not fit into the images.
+        ConfigError: a region does not fit into the images, or belongs to a camera that did not take them.
     """
     _check(product, good, recipe)
     times = StepTimes.of(progress)
     refuse_both(good, defective, times)
+    if any(region.camera_id is not None for region in recipe.regions):  # else no image is decoded for it
+        with database.read() as session:
+            check_cameras_of_regions(session, recipe.regions, [image.origin for image in good])
     learned = learn(
         good,
         settings=settings,

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from partgate.records import Active, Database, Finding, Home, ImageStore, Keys, LearnedImage
+from partgate.retraining._camera_regions import check_cameras_of_regions
 from partgate.retraining._candidate import add_candidate, candidate_report
 from partgate.retraining._contradictions import refuse_learned_defects
 from partgate.retraining._forget import active_model, forgotten_before
@@ -80,6 +81,7 @@ def retrain_product(
         DataError: nothing new to learn was given or overturned since the active model was made, or images
             that are given are of another kind than the product's, or known to be defective; or QA has since
             found defective what the model was learned from as good.
+        ConfigError: a region belongs to a camera, and it did not take all the images.
     """
     times = StepTimes.of(progress)
     given = _given(home, database, product, images, skip_bad=skip_bad, progress=times)
@@ -166,11 +168,15 @@ def _given(
     located = tuple(entry for number, entry in enumerate(came) if number not in lost)
     if not located:
         raise DataError(_nothing_to_learn(product, known, folder if images else None, lost=len(lost)))
+    joined = _with_added(snapshot, located)
+    with database.read() as session:
+        good = [entry.origin for entry in joined if entry.finding is Finding.GOOD]
+        check_cameras_of_regions(session, now.recipe.regions, good)
     return _Given(
         now=now,
         bundle=bundle,
         held=held,
-        snapshot=_with_added(snapshot, located),
+        snapshot=joined,
         fresh=located,
         folder=folder,
         not_located=tuple((came[number].origin, why) for number, why in lost.items()),

@@ -20,9 +20,10 @@ from partgate.records import (
     flag_suspects,
 )
 from partgate.retraining import collected_images
+from partgate.retraining._camera_regions import check_cameras_of_regions
 from partgate.retraining._image_health import UnfitParts, learn_references, mixtures
 from partgate_engines.anomaly import GoodImage
-from partgate_station import Verdict
+from partgate_station import ConfigError, Region, Verdict
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
 CHANCE = np.random.default_rng(0)
@@ -46,7 +47,8 @@ def database(home: Home) -> Iterator[Database]:
 def collect(home: Home, database: Database, levels: dict[str, int], parts: int = 6) -> None:
     """Have a station collect parts whose cameras see as bright as said."""
     with contextlib.closing(Recorder(database, ImageStore(home), station_id="one", keep="all")) as recorder:
-        for number in range(1, parts + 1):
+        first = recorder.next_trigger_id()
+        for number in range(first, first + parts):
             part = OpenPart(trigger_id=number, triggered_at=NOW)
             recorder.open_part(part).result(timeout=10)
             frames = tuple(
@@ -85,6 +87,28 @@ def test_a_mixture_of_images_is_told_by_what_is_not_watched(home: Home, database
     collect(home, database, {"top": 200, "side": 60})
     with database.read() as session:
         assert mixtures(learn_references(session, collected_images(session, ImageStore(home), "one"))) == []
+
+
+def test_regions_of_a_camera_take_images_that_are_known_to_be_its_own(home: Home, database: Database) -> None:
+    square = ((0.0, 0.0), (9.0, 0.0), (9.0, 9.0))
+    everywhere = Region(polygon=square)
+    top, side = (Region(polygon=square, camera_id=camera) for camera in ("top", "side"))
+    collect(home, database, {"top": 200}, parts=2)
+    with database.read() as session:
+        alone = [image.origin for image in collected_images(session, ImageStore(home), "one")]
+        check_cameras_of_regions(session, [everywhere, top], alone)
+        check_cameras_of_regions(session, [everywhere], ["a.png", *alone])
+        with pytest.raises(ConfigError, match="of 1 of the 3 images it is not known which camera"):
+            check_cameras_of_regions(session, [top], ["a.png", *alone])
+        with pytest.raises(
+            ConfigError, match=r"regions\[1\] to camera 'side' belong, and the images are those"
+        ):
+            check_cameras_of_regions(session, [everywhere, side], alone)
+    collect(home, database, {"top": 200, "side": 60}, parts=4)
+    with database.read() as session:
+        both = [image.origin for image in collected_images(session, ImageStore(home), "one")]
+        with pytest.raises(ConfigError, match="the images are those of side and top"):
+            check_cameras_of_regions(session, [top], both)
 
 
 def test_a_part_of_which_a_frame_was_left_out_mixes_no_cameras_up(home: Home, database: Database) -> None:
