@@ -55,18 +55,40 @@ class Descriptions:
         self._images = images
         self._rows = np.empty((0, 0), dtype=np.float32)
         self._matrix: NDArray[np.float32] | None = None
-        self._count = 0
 
-    def add(self, description: NDArray[np.float32]) -> None:
-        """Take the next image's, as `describe` returns it."""
-        if not self._count:
+    def put(self, position: int, description: NDArray[np.float32]) -> None:
+        """Take an image's, as `describe` returns it."""
+        if not self._rows.size:
             self._make_room(description.size)
-        self._rows[self._count] = description if self._matrix is None else description @ self._matrix
-        self._count += 1
+        self._rows[position] = description if self._matrix is None else description @ self._matrix
 
-    def related(self, sources: Sequence[Source], *, first: int) -> tuple[Source, ...]:
-        """Return the sources with who shows the same part, as `related` does; to be asked once."""
-        return related(sources, self._rows[: self._count], first=first)
+    def related(self, sources: Sequence[Source], *, first: int, at: int = 0) -> tuple[Source, ...]:
+        """Return the sources with who shows the same part, as `related` does; of all to be asked last.
+
+        Args:
+            sources: of the images from `at` on; all of them are there.
+            first: the position of the first of them.
+            at: where they begin in here.
+        """
+        rows = self._rows[at:].copy() if at else self._rows  # a second block only where the first is needed
+        return related(sources, rows, first=first)
+
+    def across(self, sources: Sequence[Source], *, first_new: int) -> tuple[Source, ...]:
+        """Return the sources with which new images show the same part as an old one; to be asked once, last.
+
+        What is known among the old ones and among the new ones stays. New ones may be of a kind of their own,
+        and would all seem to be one part beside the others: of overturned parts of one look, each counts.
+
+        Args:
+            sources: of all images, as far as it is known who shows the same part.
+            first_new: the position of the first new one.
+        """
+        found = []
+        for position, (source, others) in enumerate(zip(sources, alike(self._rows), strict=True)):
+            beyond = others[(others < first_new) != (position < first_new)]
+            known = sorted({*source.alike, *map(int, beyond)})
+            found.append(source.model_copy(update={"alike": tuple(known)}))
+        return tuple(found)
 
     def _make_room(self, size: int) -> None:
         most = max(_MOST_KEPT // self._images, 1)
@@ -136,6 +158,8 @@ def related(
 def kin(sources: Sequence[Source]) -> tuple[NDArray[np.intp], ...]:
     """Return whom each image is held out with: itself, its copies, and photographs of the same part.
 
+    Those are of one part that look alike, and those that QA took from one, whatever they look like.
+
     Returns:
         For each image ascending positions, its own among them; copies share one array.
     """
@@ -149,6 +173,10 @@ def kin(sources: Sequence[Source]) -> tuple[NDArray[np.intp], ...]:
         for other in source.alike:
             beside[own].add(picture[other])
             beside[picture[other]].add(own)
+    for same in _same(_parts_taken_from(sources)):
+        shown = {picture[position] for position in same}
+        for own in shown:
+            beside[own] |= shown
     together = [
         np.array(sorted(position for one in own for position in copies_of[one]), dtype=np.intp)
         for own in beside
@@ -177,11 +205,15 @@ def parts_of(sources: Sequence[Source]) -> tuple[int, ...]:
     for position, source in enumerate(sources):
         for other in source.alike:
             _join(leads, position, other)
-    taken = [source.origin if source.origin.startswith(_PART_ORIGIN) else "" for source in sources]
-    for same in (*copy_groups(sources), *_same(taken)):
+    for same in (*copy_groups(sources), *_same(_parts_taken_from(sources))):
         for other in same[1:]:
             _join(leads, same[0], other)
     return tuple(_first(leads, position) for position in range(len(sources)))
+
+
+def _parts_taken_from(sources: Sequence[Source]) -> list[str]:
+    """Return the part that QA took each image from; "" of one that comes from a file."""
+    return [source.origin if source.origin.startswith(_PART_ORIGIN) else "" for source in sources]
 
 
 def _join(leads: list[int], one: int, other: int) -> None:

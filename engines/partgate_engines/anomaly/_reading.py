@@ -79,13 +79,17 @@ class Reader:
 
     _placements: dict[tuple[int, int], Placement] = field(default_factory=dict)
 
-    def patches(self, images: Sequence[GoodImage], *, first: int, seed: int) -> Patches:
+    def patches(
+        self, images: Sequence[GoodImage], *, first: int, seed: int, among: Descriptions | None = None
+    ) -> Patches:
         """Return the judged patches of all images.
 
         Args:
             images: read one at a time.
             first: the position of the first of them.
             seed: of the choice of patches where all would not fit into memory.
+            among: where the images' descriptions go, the last ones there, if others are to be compared with
+                them.
 
         Raises:
             ImagesRefused: names the image.
@@ -94,14 +98,14 @@ class Reader:
         self.graph.bind_bank(np.zeros((self.blank_rows, self.graph.features + 1), dtype=np.float32))
         pool = _Pool(images=len(images), features=self.graph.features, seed=seed)
         sources: list[Source] = []
-        descriptions = Descriptions(len(images))
+        descriptions, at = (Descriptions(len(images)), 0) if among is None else (among, first)
         for position, image in enumerate(images):
             patches, description = self._judged_patches(image)
-            descriptions.add(description)
+            descriptions.put(at + position, description)
             pool.add(patches)
             sources.append(source_of(image))
             self.progress("features", position + 1, len(images))
-        known = descriptions.related(sources, first=first)
+        known = descriptions.related(sources, first=first, at=at)
         return Patches(rows=pool.rows, origin=pool.origin(first), sources=known)
 
     def with_regions(self, regions: tuple[Region, ...]) -> Self:
@@ -127,12 +131,73 @@ class Reader:
         held = HeldOut.none(len(sources), self.regions)
         for position, (image, source) in enumerate(zip(images, sources, strict=True)):
             _check_same(image, source, position)
-            own = np.isin(bank.origin, together[position])
-            if not own.all():
-                self.graph.bind_bank(without(augmented, own))
-                held.put(position, self._judged(checked(image), image.origin))
+            found = self._by_others(image, bank, augmented, together[position])
+            if found is not None:
+                held.put(position, found)
             self.progress("scores", position + 1, len(sources))
         return held
+
+    def held_out_anew(
+        self,
+        images: Sequence[GoodImage],
+        sources: Sequence[Source],
+        bank: MemoryBank,
+        descriptions: Descriptions,
+        *,
+        described: int,
+    ) -> tuple[HeldOut, tuple[Source, ...]]:
+        """Score as `held_out` does, and say which of the last images show the same part as one of the first.
+
+        The first ones are described while they are scored: nothing is read twice for it. Those whose kin
+        turns out to be another than was known are scored once more, and the last ones then.
+
+        Args:
+            images: all that the bank was learned from, in order.
+            sources: what is known of them.
+            bank: with origins that are positions in the images.
+            descriptions: of all; the first images' are put into it.
+            described: how many of the first images are not described yet.
+
+        Returns:
+            The scores, and the sources with those that show the same part.
+        """
+        together = kin(sources)
+        augmented = bank.augmented()
+        held = HeldOut.none(len(sources), self.regions)
+        for position in range(described):
+            image = images[position]
+            _check_same(image, sources[position], position)
+            found = self._by_others(image, bank, augmented, together[position])
+            if found is not None:
+                held.put(position, found)
+            else:  # described all the same
+                self.graph.bind_bank(augmented)
+                self._judged(checked(image), image.origin)
+            descriptions.put(position, self._described(self._place(checked(image), image.origin)))
+            self.progress("scores", position + 1, len(sources))
+        known = descriptions.across(sources, first_new=described)
+        now = kin(known)
+        again = [n for n in range(described) if not np.array_equal(together[n], now[n])]
+        for position in (*again, *range(described, len(sources))):
+            _check_same(images[position], sources[position], position)
+            found = self._by_others(images[position], bank, augmented, now[position])
+            held.put(position, found or (float("nan"), np.full_like(held.by_region[position], np.nan)))
+            self.progress("scores", max(position + 1, described), len(sources))
+        return held, known
+
+    def _by_others(
+        self,
+        image: GoodImage,
+        bank: MemoryBank,
+        augmented: NDArray[np.float32],
+        together: NDArray[np.intp],
+    ) -> tuple[float, NDArray[np.float32]] | None:
+        """Return an image's score and its regions' by the rows that its kin did not bring; None: none."""
+        own = np.isin(bank.origin, together)
+        if own.all():
+            return None
+        self.graph.bind_bank(without(augmented, own))
+        return self._judged(checked(image), image.origin)
 
     def mirrored_scores(self, image: GoodImage, bank: MemoryBank) -> NDArray[np.float32]:
         """Score an image's three mirrors by the bank that it brought itself: (3,) float32."""
@@ -177,11 +242,13 @@ class Reader:
         pixels = checked(image)
         placement = self._place(pixels, image.origin)
         self.graph.run(pixels, placement)
-        patches = self.graph.patches()
-        whole = placement.stitch(patches.reshape(*placement.mask.shape, -1))  # (GH, GW, d)
-        seen = placement.mask > 0
-        description = describe(whole.reshape(-1, whole.shape[2]), placement.stitch(seen.astype(np.float32)))
-        return patches[seen.ravel()], description
+        return self.graph.patches()[(placement.mask > 0).ravel()], self._described(placement)
+
+    def _described(self, placement: Placement) -> NDArray[np.float32]:
+        """Return what the image that was run last looks like as a whole."""
+        whole = placement.stitch(self.graph.patches().reshape(*placement.mask.shape, -1))  # (GH, GW, d)
+        seen = placement.stitch((placement.mask > 0).astype(np.float32))
+        return describe(whole.reshape(-1, whole.shape[2]), seen)
 
     def _judged(self, pixels: NDArray[np.uint8], origin: str) -> tuple[float, NDArray[np.float32]]:
         placement = self._place(pixels, origin)

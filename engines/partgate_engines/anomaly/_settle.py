@@ -12,6 +12,7 @@ from partgate_engines._manifest import Calibration, RegionEvidence, Source
 from partgate_engines.anomaly._budget import Budget
 from partgate_engines.anomaly._calibrate import calibrate
 from partgate_engines.anomaly._coreset import k_centre
+from partgate_engines.anomaly._held_out import HeldOut
 from partgate_engines.anomaly._images import Chosen, GoodImage
 from partgate_engines.anomaly._kinship import copies, parts_of
 from partgate_engines.anomaly._outliers import SetAside, odd_ones, told
@@ -80,9 +81,18 @@ def judge_good(
     good: Sequence[GoodImage],
     *,
     warnings: Sequence[str] = (),
+    held: HeldOut | None = None,
 ) -> JudgedGood:
-    """Return the held-out scores of the images a bank was learned from, and the thresholds."""
-    found = weighed(reader, sources, lambda one: one.held_out(good, sources, bank))
+    """Return the held-out scores of the images a bank was learned from, and the thresholds.
+
+    `held` are those by the reader's own regions, where they are known already.
+    """
+
+    def score(one: Reader) -> HeldOut:
+        known = held if one is reader else None
+        return one.held_out(good, sources, bank) if known is None else known
+
+    found = weighed(reader, sources, score)
     return calibrated_by(found, bank, good, sources=sources, budget=budget, warnings=warnings)
 
 

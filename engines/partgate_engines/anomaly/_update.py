@@ -15,7 +15,9 @@ from partgate_engines.anomaly._alignment import aligned
 from partgate_engines.anomaly._budget import Budget
 from partgate_engines.anomaly._calibrate import budget_of
 from partgate_engines.anomaly._coreset import k_centre
+from partgate_engines.anomaly._held_out import HeldOut
 from partgate_engines.anomaly._images import Chosen, GoodImage, Joined
+from partgate_engines.anomaly._kinship import Descriptions
 from partgate_engines.anomaly._learned import Learned, changed
 from partgate_engines.anomaly._provenance import without_images
 from partgate_engines.anomaly._reading import Patches, Reader
@@ -65,10 +67,21 @@ def update(
     if manifest.kind != "patchcore":
         return relearned(bundle, Joined(good, added), regions, progress, budget)
     reader = reader_of(bundle, regions, progress)
-    patches = reader.patches(added, first=manifest.n_good, seed=manifest.seed)
+    descriptions = Descriptions(manifest.n_good + len(added))
+    patches = reader.patches(added, first=manifest.n_good, seed=manifest.seed, among=descriptions)
     bank, coverage = _with_candidates(bundle, patches)
-    sources = (*manifest.good, *patches.sources)
-    return _changed(bundle, reader, bank, coverage, sources=sources, good=Joined(good, added), budget=budget)
+    everything = Joined(good, added)
+    # New photographs of a part that is known would count as another part, and its old ones vouch for them.
+    held, sources = reader.held_out_anew(
+        everything,
+        (*manifest.good, *patches.sources),
+        bank,
+        descriptions,
+        described=manifest.n_good,
+    )
+    return _changed(
+        bundle, reader, bank, coverage, sources=sources, good=everything, budget=budget, held=held
+    )
 
 
 def forget(
@@ -180,10 +193,11 @@ def _changed(
     sources: tuple[Source, ...],
     good: Sequence[GoodImage],
     budget: Budget | None,
+    held: HeldOut | None = None,
 ) -> Learned:
-    """Return the product with another bank, its thresholds calibrated again."""
+    """Return the product with another bank, its thresholds calibrated again; held-out scores may be known."""
     budget = budget or budget_of(bundle.manifest.calibration)
-    judged = judge_good(reader, bank, sources, budget, good)
+    judged = judge_good(reader, bank, sources, budget, good, held=held)
     settled = Settled(
         bank=bank,
         coverage=coverage,

@@ -1,5 +1,6 @@
 import tracemalloc
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 from numpy.typing import NDArray
 
 from partgate_engines import Source
-from partgate_engines.anomaly import GoodImage, LearnSettings, _kinship, learn
+from partgate_engines.anomaly import GoodImage, LearnSettings, _kinship, learn, update
 from partgate_engines.anomaly._kinship import (
     alike,
     copies,
@@ -85,8 +86,8 @@ def test_descriptions_beyond_their_room_find_the_same_kin(monkeypatch: pytest.Mo
     expected = related(some, rows.copy(), first=0)
     monkeypatch.setattr(_kinship, "_MOST_KEPT", 36 * 800)
     kept = _kinship.Descriptions(len(some))
-    for row in rows:
-        kept.add(row)
+    for position in reversed(range(len(rows))):
+        kept.put(position, rows[position])
     assert kept.related(some, first=0) == expected
     assert [source.alike for source in expected[:6]] == [(1, 2), (0, 2), (0, 1), (), (5,), (4,)]
 
@@ -135,6 +136,44 @@ def test_photographs_are_of_one_part_through_others_and_by_the_part_qa_took_them
 def test_positions_count_from_the_first_image_of_all() -> None:
     found = related(sources(*"abcdef"), parts([2, *[1] * 4], noise=0.2), first=30)
     assert [source.alike for source in found[:3]] == [(31,), (30,), ()]
+
+
+def test_frames_that_qa_took_from_one_part_are_held_out_together() -> None:
+    some = sources(*"abcda")
+    some[1], some[4] = (some[n].model_copy(update={"origin": "part:7"}) for n in (1, 4))
+    assert [own.tolist() for own in kin(some)] == [[0, 1, 4], [0, 1, 4], [2], [3], [0, 1, 4]]
+
+
+def shown(part: int, draw: Draw) -> NDArray[np.uint8]:
+    """Draw a part that looks like no other."""
+    shape = np.random.default_rng(part).integers(0, 170, (4, 4)).astype(np.uint8)
+    large = np.kron(shape, np.ones((24, 20), dtype=np.uint8))
+    return np.asarray(large + draw(part) // 8, dtype=np.uint8)
+
+
+def test_new_photographs_of_parts_that_are_known_are_no_new_parts(
+    draw: Draw, settings: LearnSettings, graphs: Path, tmp_path: Path
+) -> None:
+    good = [GoodImage(pixels=shown(part, draw), origin=f"{part}.png") for part in range(20)]
+    brighter = [
+        GoodImage(pixels=np.clip(one.pixels * 1.15, 0, 255).astype(np.uint8), origin=f"again/{one.origin}")
+        for one in good[:10]
+    ]
+    learned = learn(good, settings=replace(settings, keep_outliers=True), graphs=graphs)
+    assert learned.calibration.card is not None
+    assert learned.calibration.card.parts == 20
+    bundle = learned.save(tmp_path, product="weave")
+    better = update(bundle, good=good, added=brighter)
+    card = better.calibration.card
+    assert card is not None
+    assert (card.parts, card.photographs) == (20, 30)
+    assert [source.alike for source in better.good[:10]] == [(20 + part,) for part in range(10)]
+    assert better.calibration.method == "leave-one-out"
+    # Held out together, a photograph scores about as high as the part did before it came.
+    ratio = better.held_out_scores[20:] / learned.held_out_scores[:10]
+    assert 0.8 < np.median(ratio) < 1.25
+    at_once = learn([*good, *brighter], settings=replace(settings, keep_outliers=True), graphs=graphs)
+    assert [source.alike for source in better.good] == [source.alike for source in at_once.good]
 
 
 def test_a_part_photographed_twice_does_not_vouch_for_itself(
