@@ -53,7 +53,8 @@ class ThresholdRule(_Model):
     """What was asked: at most one good part in so many at or above it."""
 
     method: Literal["order-statistic", "tail", "commissioning"]
-    """`order-statistic`: just above one of the held-out scores; what was asked is guaranteed. `tail`: an
+    """`order-statistic`: just above one of the held-out scores; what was asked is guaranteed, where images
+    were set aside of parts like those that were learned. `tail`: an
     extrapolation beyond them, since there are too few parts; what was asked is not guaranteed.
     `commissioning`: `review` as low and `reject` as high as what so few parts leave open."""
 
@@ -62,7 +63,7 @@ class ThresholdRule(_Model):
 
     guaranteed_one_in: int | None = None
     """At most one good part in so many lies at or above it, with the card's confidence, whatever the
-    distribution; None: nothing is guaranteed."""
+    distribution, what was set aside counted; None: nothing is guaranteed."""
 
     needed: int = Field(ge=1)
     """Good parts it takes to guarantee what was asked."""
@@ -75,6 +76,10 @@ class CalibrationCard(_Model):
     """Good parts; the photographs of one count once."""
 
     photographs: int = Field(ge=1)
+    set_aside: int = Field(default=0, ge=0)
+    """Images that were not learned because they score highest, when the product was learned. They may show
+    good parts, so what is guaranteed of all good parts counts each of them as one above the threshold."""
+
     confidence: float = Field(ge=0.5, lt=1)
     commissioning: bool = False
     """Whether people look at everything that so few parts leave open."""

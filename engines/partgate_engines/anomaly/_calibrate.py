@@ -114,7 +114,46 @@ def calibrate_again(calibration: Calibration, budget: Budget) -> Calibration:
     )
     assert again.card is not None  # noqa: S101 - `calibrate` writes one
     card = again.card.model_copy(update={"split_sha256": calibration.card.split_sha256})
-    return again.model_copy(update={"card": card})
+    return counting(again.model_copy(update={"card": card}), calibration.card.set_aside)
+
+
+def counting(calibration: Calibration, set_aside: int) -> Calibration:
+    """Return the calibration with guarantees that count images which were set aside as good parts.
+
+    They had the highest scores. Without them, an order statistic is not that of a draw of good parts: it
+    says what parts like those learned do. Of all good parts it is the statistic so many ranks further down.
+    The thresholds stay: counted there, the score of a defect would open the gate.
+
+    Args:
+        calibration: of the images that were learned.
+        set_aside: how many were not.
+    """
+    card = calibration.card
+    if card is None or not set_aside or calibration.method == "mirrored":
+        return calibration
+    worst = np.sort(worst_of_parts(calibration.scores, card.part_of))
+    rules = {
+        name: _counting(getattr(card, name), worst, getattr(calibration.thresholds, name), card, set_aside)
+        for name in ("review", "reject")
+    }
+    counted = card.model_copy(update={"set_aside": set_aside, **rules})
+    return calibration.model_copy(
+        update={"card": counted, "promise": promise(counted, worst, calibration.thresholds)}
+    )
+
+
+def _counting(
+    rule: ThresholdRule,
+    worst: NDArray[np.float64],
+    threshold: float,
+    card: CalibrationCard,
+    set_aside: int,
+) -> ThresholdRule:
+    above = rule.rank or int(threshold > worst[-1])
+    if not above:
+        return rule
+    one_in = guaranteed_one_in(worst.size + set_aside, above + set_aside, card.confidence)
+    return rule.model_copy(update={"guaranteed_one_in": _more_than_none(one_in)})
 
 
 def budget_of(calibration: Calibration) -> Budget:

@@ -9,6 +9,7 @@ from pathlib import Path
 from partgate_engines._manifest import KindTrial, Trial
 from partgate_engines._openvino import OpenVinoGraph
 from partgate_engines.anomaly._alignment import aligned, aligned_defects, teach_reference
+from partgate_engines.anomaly._calibrate import counting
 from partgate_engines.anomaly._choice import choose
 from partgate_engines.anomaly._graphs import feature_step, graph_for
 from partgate_engines.anomaly._images import DefectImage, GoodImage, check_count
@@ -83,7 +84,7 @@ def learn(
         seed=settings.seed,
         good=settled.sources,
         held_out_scores=settled.scores,
-        calibration=settled.calibration,
+        calibration=counting(settled.calibration, len(settled.set_aside)),
         regions=settled.regions,
         learned_at=datetime.now(UTC),
         set_aside=settled.set_aside,

@@ -33,6 +33,7 @@ from partgate_engines._signature import SIGNATURE, Signer, TrustedSigners
 from partgate_engines._tiles import Grid
 from partgate_engines._write import link_or_copy, write_folder
 from partgate_engines.anomaly._alignment import aligned
+from partgate_engines.anomaly._calibrate import counting
 from partgate_engines.anomaly._golden_frames import choose_golden
 from partgate_engines.anomaly._images import Chosen, GoodImage
 from partgate_engines.anomaly._outliers import SetAside
@@ -238,6 +239,7 @@ class Learned:
 def changed(bundle: Bundle, settled: Settled) -> Learned:
     """Return a bundle's product with another bank and other thresholds; the rest stays as it was learned."""
     manifest = bundle.manifest
+    card = manifest.calibration.card
     return Learned(
         kind=manifest.kind,
         backbone=manifest.backbone,
@@ -260,7 +262,7 @@ def changed(bundle: Bundle, settled: Settled) -> Learned:
         seed=manifest.seed,
         good=settled.sources,
         held_out_scores=settled.scores,
-        calibration=settled.calibration,
+        calibration=counting(settled.calibration, 0 if card is None else card.set_aside),
         regions=settled.regions,
         weighs_regions=manifest.weighs_regions,
         learned_at=datetime.now(UTC),

@@ -4,6 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from partgate_engines._manifest import CalibrationCard, ThresholdRule
+from partgate_engines.anomaly._budget import guaranteed_one_in
 from partgate_station import Thresholds
 
 _OF_ONE = (
@@ -25,9 +26,10 @@ def promise(card: CalibrationCard, worst: NDArray[np.float64], thresholds: Thres
         return _OF_ONE.format(what="image" if card.photographs == 1 else "part")
     what = "images" if n == card.photographs else f"parts, in {card.photographs} photographs"
     flagged = int((worst >= thresholds.review).sum())
+    alike = f", {card.set_aside} set aside: of parts like those learned," if card.set_aside else ":"
     return (
-        f"from {n} good {what}: about 1 good part in {n + 1} is expected at or above the highest held-out"
-        f" score, {worst.max():.4g}; {flagged} of the {n} lie at or above review."
+        f"from {n} good {what}{alike} about 1 good part in {n + 1} is expected at or above the highest"
+        f" held-out score, {worst.max():.4g}; {flagged} of the {n} lie at or above review."
         f" Review: {rule_text(card.review, card)}. Reject: {rule_text(card.reject, card)}"
         f"{_commissioning(card, thresholds)}"
     )
@@ -57,6 +59,12 @@ def too_few(card: CalibrationCard) -> tuple[str, ...]:
 def rule_text(rule: ThresholdRule, card: CalibrationCard) -> str:
     """Say how a threshold was set and what that guarantees."""
     sure = f"with {_percent(card.confidence)} confidence"
+    if rule.method == "order-statistic" and card.set_aside:
+        alike = guaranteed_one_in(card.parts, rule.rank, card.confidence)
+        return (
+            f"of parts like those learned at most 1 good part in {alike:,} at or above it {sure}, whatever"
+            f" the distribution (1 in {rule.one_in:,} was asked); {_of_all(rule, card, sure)}"
+        )
     if rule.method == "order-statistic":
         return (
             f"guaranteed {sure}, whatever the distribution: at most 1 good part in"
@@ -64,15 +72,20 @@ def rule_text(rule: ThresholdRule, card: CalibrationCard) -> str:
         )
     if rule.method == "commissioning":
         return _band_text(rule, card, sure)
-    known = (
-        "nothing is guaranteed"
-        if rule.guaranteed_one_in is None
-        else f"guaranteed {sure} is 1 in {rule.guaranteed_one_in:,}"
-    )
+    of_what = " of parts like those learned" if card.set_aside else ""
     return (
-        f"an extrapolation, 1 good part in {rule.one_in:,} if the tail goes on as it begins; {known};"
+        f"an extrapolation, 1 good part in {rule.one_in:,}{of_what} if the tail goes on as it begins;"
+        f" {_of_all(rule, card, sure)};"
         f" 1 in {rule.one_in:,} takes {rule.needed:,} good parts"
     )
+
+
+def _of_all(rule: ThresholdRule, card: CalibrationCard, sure: str) -> str:
+    """Say what is guaranteed of all good parts, those that were set aside among them."""
+    counted = f", with the {card.set_aside} set aside counted as good" if card.set_aside else ""
+    if rule.guaranteed_one_in is None:
+        return f"nothing is guaranteed{counted}"
+    return f"guaranteed {sure}{counted + ',' if counted else ''} is 1 in {rule.guaranteed_one_in:,}"
 
 
 def _band_text(rule: ThresholdRule, card: CalibrationCard, sure: str) -> str:

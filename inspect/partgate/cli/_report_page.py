@@ -128,12 +128,13 @@ def _rules(calibration: "Calibration") -> list[tuple[str, float, str, str, str]]
         return []
     rows = (("Review", thresholds.review, card.review), ("Reject", thresholds.reject, card.reject))
     sure = f"{100 * card.confidence:g} %"
+    counted = ", what was set aside counted" if card.set_aside else ""
     return [
         (
             name,
             at,
             f"1 good part in {rule.one_in:,}",
-            f"at most 1 in {rule.guaranteed_one_in:,}, with {sure} confidence"
+            f"at most 1 in {rule.guaranteed_one_in:,}, with {sure} confidence{counted}"
             if rule.guaranteed_one_in
             else "nothing",
             _set_by(rule),

@@ -17,6 +17,7 @@ from partgate_engines import Calibration
 from partgate_engines.anomaly import (
     Budget,
     GoodImage,
+    Learned,
     LearnSettings,
     calibrate,
     calibrate_again,
@@ -25,7 +26,7 @@ from partgate_engines.anomaly import (
     worst_of_parts,
 )
 from partgate_engines.anomaly._budget import guaranteed_one_in, parts_needed, rank_for, share_bound
-from partgate_engines.anomaly._calibrate import budget_of
+from partgate_engines.anomaly._calibrate import budget_of, counting
 
 Scores = NDArray[np.float64]
 DRAWS = 1000
@@ -253,6 +254,66 @@ def test_the_same_scores_are_calibrated_again_for_another_budget() -> None:
         calibrate_again(first.model_copy(update={"card": None}), Budget())
 
 
+def test_a_guarantee_counts_what_was_set_aside() -> None:
+    budget = Budget(review_one_in=20, reject_one_in=100)
+    plain = calibrate(GOOD[:299], budget=budget)
+    counted = counting(plain, 2)
+    assert counting(plain, 0) == plain
+    assert counted.thresholds == plain.thresholds, "the score of a defect does not open the gate"
+    assert plain.card is not None
+    assert counted.card is not None
+    assert counted.card.set_aside == 2
+    assert counted.card.reject.method == "order-statistic"
+    assert plain.card.reject.guaranteed_one_in == 100
+    assert counted.card.reject.guaranteed_one_in == guaranteed_one_in(301, 3, 0.95) == 48
+    assert (
+        "from 299 good images, 2 set aside: of parts like those learned, about 1 good part" in counted.promise
+    )
+    _, told = counted.promise.split("Reject: ")
+    alike, all_of_them = told.split("; ")
+    assert alike == (
+        "of parts like those learned at most 1 good part in 100 at or above it with 95 % confidence, whatever"
+        " the distribution (1 in 100 was asked)"
+    )
+    assert all_of_them == "guaranteed with 95 % confidence, with the 2 set aside counted as good, is 1 in 48"
+    assert "set aside" not in plain.promise
+
+
+def test_what_was_set_aside_counts_for_another_budget_too() -> None:
+    first = counting(calibrate(GOOD[:100]), 1)
+    again = calibrate_again(first, Budget.of("1/10"))
+    assert again.card is not None
+    assert again.card.set_aside == 1
+    rank = again.card.reject.rank
+    assert rank > 1
+    assert again.card.reject.guaranteed_one_in == guaranteed_one_in(101, rank + 1, 0.95)
+    assert first.card is not None
+    assert "an extrapolation, 1 good part in 5,000 of parts like those learned if the tail" in first.promise
+    assert first.card.reject.guaranteed_one_in == guaranteed_one_in(101, 2, 0.95)
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.integers(1, 3))
+def test_the_guarantee_is_that_of_the_whole_draw(seed: int, set_aside: int) -> None:
+    """Just above the k-th of the scores that stay is just above the (k + s)-th of all, or higher."""
+    scores = np.sort(np.random.default_rng(seed).normal(20, 2, 120))
+    kept = counting(calibrate(scores[:-set_aside], budget=Budget.of("1/10", "1/5")), set_aside)
+    card = kept.card
+    assert card is not None
+    for rule, threshold in ((card.review, kept.thresholds.review), (card.reject, kept.thresholds.reject)):
+        above = int((scores >= threshold).sum()) + 1
+        if rule.rank:
+            assert above <= rule.rank + set_aside  # a band between the two may lift reject
+            assert rule.guaranteed_one_in == guaranteed_one_in(120, rule.rank + set_aside, card.confidence)
+
+
+def test_a_card_from_before_set_nothing_aside() -> None:
+    old = calibrate(GOOD[:30]).model_dump(mode="json", exclude={"card": {"set_aside"}})
+    read = Calibration.model_validate_json(json.dumps(old))
+    assert read.card is not None
+    assert read.card.set_aside == 0
+
+
 def test_the_fingerprint_tells_other_splits_apart() -> None:
     def fingerprint(parts: list[int], digests: list[str]) -> str:
         card = calibrate([1.0, 2.0, 3.0], parts=parts, digests=digests).card
@@ -273,17 +334,19 @@ def test_a_manifest_without_a_card_is_read_and_has_the_usual_budget() -> None:
 
 
 def test_the_budget_and_the_card_go_with_the_bundle_and_stay_when_images_are_added(
-    good: Sequence[GoodImage], graphs: Path, settings: LearnSettings, tmp_path: Path
+    good: Sequence[GoodImage], graphs: Path, settings: LearnSettings, tmp_path: Path, learned: Learned
 ) -> None:
+    at_once = learned.calibration.card
     budget = Budget(review_one_in=3, reject_one_in=9, confidence=0.9)
-    learned = learn(good[:24], settings=replace(settings, budget=budget), graphs=graphs)
-    bundle = learned.save(tmp_path, product="weave", good=good[:24])
+    first = learn(good[:24], settings=replace(settings, budget=budget), graphs=graphs)
+    bundle = first.save(tmp_path, product="weave", good=good[:24])
     card = bundle.manifest.calibration.card
     assert card is not None
     assert (card.parts, card.photographs, len(card.part_of)) == (24, 24, 24)
     assert card.reject.method == "order-statistic"
     more = update(bundle, good=good[:24], added=good[24:]).calibration
     assert more.card is not None
-    assert more.card.parts == 30
+    assert at_once is not None
+    assert more.card.parts == at_once.parts > 24, "as many as if all had been learned at once"
     assert budget_of(more) == budget
     assert more.card.split_sha256 != card.split_sha256

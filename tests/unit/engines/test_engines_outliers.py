@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from partgate_engines import Source
-from partgate_engines.anomaly import GoodImage, LearnSettings, learn
+from partgate_engines.anomaly import GoodImage, LearnSettings, forget, learn, update
 from partgate_engines.anomaly._outliers import LEAST_IMAGES, ONE_IN, odd_limit, odd_ones, told
 
 Draw = Callable[..., NDArray[np.uint8]]
@@ -88,6 +88,31 @@ def test_a_bad_image_is_shown_and_not_learned(
     np.testing.assert_array_equal(learned.bank.origin, clean.bank.origin)
     np.testing.assert_allclose(learned.held_out_scores, clean.held_out_scores)
     assert learned.calibration.thresholds == clean.calibration.thresholds
+
+
+def test_what_was_set_aside_stays_in_the_card_when_images_come_and_go(
+    mixed: list[GoodImage], draw: Draw, settings: LearnSettings, graphs: Path, tmp_path: Path
+) -> None:
+    learned = learn(mixed, settings=settings, graphs=graphs)
+    known = [*learned.kept(mixed)]
+    bundle = learned.save(tmp_path, product="weave")
+    more = update(bundle, good=known, added=[GoodImage(pixels=draw(900), origin="new.png")])
+    for one in (learned, more, forget(bundle, good=known, forgotten=[3])):
+        assert one.calibration.card is not None
+        assert one.calibration.card.set_aside == 2
+        assert "2 set aside: of parts like those learned, about 1 good part in" in one.calibration.promise
+
+
+def test_kinds_that_are_learned_again_keep_it_as_well(
+    mixed: list[GoodImage], draw: Draw, settings: LearnSettings, graphs: Path, tmp_path: Path
+) -> None:
+    learned = learn(mixed, settings=replace(settings, kind="padim"), graphs=graphs)
+    assert learned.set_aside
+    bundle = learned.save(tmp_path, product="weave")
+    known, new = [*learned.kept(mixed)], GoodImage(pixels=draw(900), origin="new.png")
+    again = update(bundle, good=known, added=[new]).calibration.card
+    assert again is not None
+    assert again.set_aside == len(learned.set_aside)
 
 
 def test_a_bad_image_is_learned_if_a_person_says_so(
