@@ -9,10 +9,12 @@ import pytest
 from PIL import Image
 from sqlmodel import select
 
-from commands import in_process, last_json, opened, partgate
+from commands import Done, in_process, last_json, opened, partgate
 from partgate.records import Database, Home, Part
 from partgate_cameras import draw_part
 from partgate_station import Verdict, VirtualCamera
+
+pytestmark = pytest.mark.timeout(300)
 
 LINE = VirtualCamera(kind="virtual", camera_id="top", texture="gravel", seed=3, size_px=192, defect_rate=0)
 
@@ -85,54 +87,64 @@ def test_a_known_product_stays_active_until_it_is_replaced(gravel_home: Path, tm
     assert again["recipe_version"] > 1
 
 
-def test_more_good_images_of_a_folder_join_a_learned_product(gravel_home: Path, tmp_path: Path) -> None:
+def test_more_good_images_of_a_folder_join_a_learned_product(
+    gravel_home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def run(*arguments: str | Path, home: Path) -> Done:
+        return in_process(*arguments, home=home, capsys=capsys)
+
     home = Path(shutil.copytree(gravel_home, tmp_path / "home"))
-    first = json.loads(partgate("models", "list", "gravel", "--json", home=home).stdout)
+    first = json.loads(run("models", "list", "gravel", "--json", home=home).stdout)
     active = next(model["model"] for model in first if model["active"])
     lot = write_good(tmp_path / "lot", 12)  # the very images it was learned from
-    nothing = partgate("retrain", "gravel", "--good", lot, home=home)
+    nothing = run("retrain", "gravel", "--good", lot, home=home)
     assert nothing.returncode == 65
     assert "of the images given 12 are known already or given twice" in nothing.stderr
     for number in range(20, 24):
         Image.fromarray(draw_part(LINE, number).image).save(lot / f"good_{number - 20}.png")
     (lot / "good_11.png").write_bytes(b"no picture")
-    refused = partgate("retrain", "gravel", "--good", lot, home=home)
+    refused = run("retrain", "gravel", "--good", lot, home=home)
     assert refused.returncode == 65
     assert "good_11.png" in refused.stderr
-    report = last_json(partgate("retrain", "gravel", "--good", lot, "--skip-bad", "--json", home=home))
+    report = last_json(run("retrain", "gravel", "--good", lot, "--skip-bad", "--json", home=home))
     assert report["given"] == {"learned": 4, "known": 7, "forgotten": [], "left_out": []}
     assert (report["added_parts"], report["good_images"]) == ([], 16)
     assert Path(report["page"]).is_file()
-    shown = last_json(partgate("models", "show", report["model"][:12], home=home))
+    shown = last_json(run("models", "show", report["model"][:12], home=home))
     assert shown["parent"] == active
     names = [good["origin"] for good in shown["manifest"]["good"]]
     assert len(names) == len(set(names)) == 16
-    assert partgate("models", "activate", report["model"][:12], home=home).returncode == 0
-    alone = partgate("retrain", "gravel", "--skip-bad", home=home)
+    assert run("models", "activate", report["model"][:12], home=home).returncode == 0
+    alone = run("retrain", "gravel", "--skip-bad", home=home)
     assert alone.returncode == 2
-    assert "give --good DIR as well" in alone.stderr
+    assert "give --good DIR as well" in " ".join(alone.stderr.replace("│", "").split())
 
 
-def test_a_folder_within_the_good_ones_is_not_learned_as_good(gravel_home: Path, tmp_path: Path) -> None:
+def test_a_folder_within_the_good_ones_is_not_learned_as_good(
+    gravel_home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def run(*arguments: str | Path, home: Path) -> Done:
+        return in_process(*arguments, home=home, capsys=capsys)
+
     images = write_good(tmp_path / "images", 3)
     (images / "defective").mkdir()
     holed = draw_part(LINE, 50).image.copy()
     holed[60:120, 60:120] = 0
     Image.fromarray(holed).save(images / "defective" / "hole.png")
     defects = ("--defects", images / "defective")
-    refused = partgate("learn", "other", "--good", images, *defects, home=gravel_home)
+    refused = run("learn", "other", "--good", images, *defects, home=gravel_home)
     assert refused.returncode == 65
     assert "1 image is given as good and as defective: images/defective/hole.png" in refused.stderr
     home = Path(shutil.copytree(gravel_home, tmp_path / "home"))
     good = write_good(tmp_path / "good", 3)
-    assert partgate("learn", "other", "--good", good, *defects, home=home).returncode == 0
+    assert run("learn", "other", "--good", good, *defects, home=home).returncode == 0
     more = write_good(tmp_path / "more", 5)
-    made = last_json(partgate("retrain", "other", "--good", more, "--json", home=home))
+    made = last_json(run("retrain", "other", "--good", more, "--json", home=home))
     assert made["given"]["learned"] == 2
     known = made["known_defects"]
     assert (known["images"], known["flagged_before"], known["flagged_after"]) == (1, 1, 1)
     assert known["scores"][0]["image"] == "defective/hole.png"
-    lot = partgate("retrain", "other", "--good", images / "defective", home=home)
+    lot = run("retrain", "other", "--good", images / "defective", home=home)
     assert lot.returncode == 65
     assert "1 image is given as good and known to be defective" in lot.stderr
 
@@ -146,19 +158,24 @@ def test_images_of_another_size_do_not_join(gravel_home: Path, tmp_path: Path) -
     assert "half.png: the frame is 192×96, the product was learned from 192×192" in refused.stderr
 
 
-def test_an_image_that_strays_in_is_named_and_a_mixture_told(gravel_home: Path, tmp_path: Path) -> None:
+def test_an_image_that_strays_in_is_named_and_a_mixture_told(
+    gravel_home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def run(*arguments: str | Path, home: Path) -> Done:
+        return in_process(*arguments, home=home, capsys=capsys)
+
     home = Path(shutil.copytree(gravel_home, tmp_path / "home"))
     images = write_good(tmp_path / "images", 10)
     Image.fromarray(draw_part(LINE, 30).image[:96]).save(images / "half.png")
-    refused = partgate("learn", "other", "--good", images, home=home)
+    refused = run("learn", "other", "--good", images, home=home)
     assert refused.returncode == 65
     assert "1 of 11 images cannot be used" in refused.stderr
     assert "half.png: the image is 192×96, 10 of 11 are 192×192" in refused.stderr
-    learned = last_json(partgate("learn", "other", "--good", images, "--skip-bad", "--json", home=home))
+    learned = last_json(run("learn", "other", "--good", images, "--skip-bad", "--json", home=home))
     assert (learned["good_images"], learned["image_warnings"]) == (10, [])
     for number in range(4):
         Image.fromarray(draw_part(LINE, 40 + number).image[:96]).save(images / f"half_{number}.png")
-    mixed = last_json(partgate("learn", "mixed", "--good", images, "--keep-outliers", "--json", home=home))
+    mixed = last_json(run("learn", "mixed", "--good", images, "--keep-outliers", "--json", home=home))
     assert mixed["good_images"] == 15
     assert "the good images are of several sizes" in mixed["image_warnings"][0]
     assert "are of several sizes: no frame will be held" in Path(mixed["page"]).read_text(encoding="utf-8")
