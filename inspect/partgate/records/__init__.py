@@ -28,6 +28,7 @@ from partgate.records._errors import (
     StoreUnwritable,
 )
 from partgate.records._home import Holder, Home
+from partgate.records._image_counts import ImageCounts
 from partgate.records._images import ImageStore
 from partgate.records._keys import Keys, TrustedKey
 from partgate.records._mounts import file_system_of, refuse_network_disk
@@ -53,6 +54,16 @@ from partgate.records._registry import (
     rollback,
 )
 from partgate.records._reviews import latest_first, latest_reviews
+from partgate.records._room import (
+    AskRoom,
+    ImageRoom,
+    Keeping,
+    Room,
+    RowsRoom,
+    places_of,
+    room_of,
+    rooms_of,
+)
 from partgate.records._sqlite import sqlite_version
 from partgate.records._suspects import SuspectParts, flag_suspects, latest_triggers, suspects
 from partgate.records._tables import (
@@ -84,6 +95,7 @@ __all__ = [
     "Active",
     "Activity",
     "ActivityReader",
+    "AskRoom",
     "Audit",
     "Balance",
     "Chain",
@@ -94,9 +106,12 @@ __all__ = [
     "Frame",
     "Holder",
     "Home",
+    "ImageCounts",
     "ImageMissing",
+    "ImageRoom",
     "ImageState",
     "ImageStore",
+    "Keeping",
     "Keys",
     "LastPart",
     "LearnedImage",
@@ -117,6 +132,8 @@ __all__ = [
     "RecordingFailed",
     "RegistryError",
     "Review",
+    "Room",
+    "RowsRoom",
     "SignalState",
     "SnapshotImage",
     "SqliteAffected",
@@ -156,11 +173,14 @@ __all__ = [
     "new_id",
     "part_id_in",
     "part_named",
+    "places_of",
     "read_recipe",
     "recipes",
     "refuse_network_disk",
     "require_station",
     "rollback",
+    "room_of",
+    "rooms_of",
     "sqlite_version",
     "station_names",
     "stations_with_open_parts",
