@@ -221,7 +221,8 @@ def left_in_database(
     try:
         connection.execute("PRAGMA synchronous=OFF")  # only looked at
         ((sound, *_), *_) = connection.execute("PRAGMA integrity_check").fetchall()
-        return {uuid.UUID(row[0]) for row in connection.execute("SELECT id FROM part")}, sound
+        ids = [name for (name,) in connection.execute("SELECT id FROM part")]
+        return {uuid.UUID(name) for name in ids if name}, sound  # a page of zeros has rows without one
     except sqlite.DatabaseError as error:
         return set(), str(error)
     finally:

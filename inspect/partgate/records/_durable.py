@@ -101,8 +101,12 @@ def _make(folder: Path) -> None:
 
 
 def _holds(path: Path, content: bytes) -> bool:
-    """Return whether a file is there with these bytes; one that cannot be read is to be written anew."""
+    """Return whether a file is there with these bytes; one that cannot be read is to be written anew.
+
+    One that is there is marked as wanted now, before it is read: who makes room leaves it for a while.
+    """
     try:
+        os.utime(path)
         return path.read_bytes() == content
     except OSError:
         return False

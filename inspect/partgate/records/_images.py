@@ -5,6 +5,7 @@ import io
 import re
 import time
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -12,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from partgate.records._durable import INCOMING, NewFile, settle, write_new
-from partgate.records._errors import ImageMissing, StoreDamaged
+from partgate.records._errors import ImageMissing, StoreDamaged, StoreUnwritable
 from partgate.records._home import Home
 
 Image = npt.NDArray[np.uint8]
@@ -25,12 +26,16 @@ EFFORT: Final = 1
 ENCODING_THREADS: Final = 1
 DECODING_THREADS: Final = 2
 STALE_S = 3600.0
+WANTED_AGAIN_S = 600.0  # from a file that is found in its place to the row that names it
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 class ImageStore:
-    """The images of a home. Any thread, any number of processes; a file once there never changes."""
+    """The images of a home. Any thread, any number of processes.
+
+    A file once there never changes. It goes when room is needed (`_making_room.py`), and by nothing else.
+    """
 
     def __init__(self, home: Home) -> None:
         self._images_path = home.images_path
@@ -96,6 +101,25 @@ class ImageStore:
         """Return whether there is a file, image or map, for a hash."""
         places = ((self._images_path, ".jxl"), (self._maps_path, ".npy"))
         return any(_path(folder, suffix, sha256).is_file() for folder, suffix in places)
+
+    def remove(self, sha256: str, *, named_at: datetime) -> int:
+        """Delete an image whose last row names it no more; return its bytes, 0 if it is not there or stays.
+
+        One that was put in again since it was named may be another process's, whose row is on its way: it
+        stays where that was less than ten minutes ago. Looked at right before it goes, see `write_new`.
+
+        Args:
+            sha256: its name.
+            named_at: when the row was written that named it.
+
+        Raises:
+            StoreUnwritable: it cannot be deleted.
+        """
+        return _removed(_path(self._images_path, ".jxl", sha256), named_at)
+
+    def remove_map(self, sha256: str, *, named_at: datetime) -> int:
+        """Delete an anomaly map; as `remove`."""
+        return _removed(_path(self._maps_path, ".npy", sha256), named_at)
 
     def sweep(self) -> int:
         """Delete files that a killed process left half-written, an hour old or more; return how many."""
@@ -171,6 +195,19 @@ def _load(folder: Path, suffix: str, sha256: str) -> bytes:
             f"{path}: the image is damaged (its SHA-256 is {found[:12]}…); restore it from a backup"
         )
     return content
+
+
+def _removed(path: Path, named_at: datetime) -> int:
+    try:
+        found = path.stat()
+        if found.st_mtime > named_at.timestamp() and time.time() - found.st_mtime < WANTED_AGAIN_S:
+            return 0
+        path.unlink()
+    except FileNotFoundError:
+        return 0
+    except OSError as error:
+        raise StoreUnwritable(f"{path}: the image cannot be deleted ({error.strerror})") from error
+    return found.st_size
 
 
 def _swept(path: Path) -> bool:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from sqlalchemy import func
 from sqlmodel import Session, col, select
 
 from partgate.records import audit
@@ -46,10 +47,30 @@ def flag_suspects(session: Session, suspects: SuspectParts) -> Audit:
 
 def suspects(session: Session, station_id: str | None = None) -> list[SuspectParts]:
     """Return the ranges of parts that were flagged, of one station or of all, the oldest first."""
-    statement = select(Audit).where(col(Audit.what) == WHAT).order_by(col(Audit.seq))
-    if station_id is not None:
-        statement = statement.where(col(Audit.subject) == f"station:{station_id}")
-    return [_read(row) for row in session.exec(statement)]
+    return _after(session, station_id, 0)
+
+
+class SuspectTriggers:
+    """Which triggers of a station are suspect; what was read of the trail is not read again.
+
+    For one thread.
+    """
+
+    def __init__(self, station_id: str) -> None:
+        self._station_id, self._read_to = station_id, 0
+        self._ranges: list[tuple[int, int]] = []
+
+    def read(self, session: Session) -> None:
+        """Take up what was flagged since."""
+        last = session.exec(select(func.max(Audit.seq))).one() or 0
+        if last > self._read_to:
+            found = _after(session, self._station_id, self._read_to)
+            self._ranges += [(one.first_trigger_id, one.last_trigger_id) for one in found]
+            self._read_to = last
+
+    def hold(self, trigger_id: int) -> bool:
+        """Return whether a trigger is one of them."""
+        return any(first <= trigger_id <= last for first, last in self._ranges)
 
 
 def latest_triggers(session: Session, station_id: str, *, model_id: str, most: int) -> Sequence[int]:
@@ -61,6 +82,13 @@ def latest_triggers(session: Session, station_id: str, *, model_id: str, most: i
         .limit(most)
     )
     return session.exec(statement).all()
+
+
+def _after(session: Session, station_id: str | None, seq: int) -> list[SuspectParts]:
+    statement = select(Audit).where(col(Audit.what) == WHAT, col(Audit.seq) > seq).order_by(col(Audit.seq))
+    if station_id is not None:
+        statement = statement.where(col(Audit.subject) == f"station:{station_id}")
+    return [_read(row) for row in session.exec(statement)]
 
 
 def _read(row: Audit) -> SuspectParts:

@@ -114,6 +114,11 @@ class SignalState(StrEnum):
     """Not in time, or never: the gate stayed shut, whatever the verdict."""
 
 
+def _named_by_row(table: str, column: str) -> Index:
+    """Return an index that finds the rows which name a file, to know whether it may be deleted."""
+    return Index(f"ix_{table}_{column}", column, sqlite_where=text(f"{column} IS NOT NULL"))
+
+
 class Base(SQLModel):
     """Common metadata for all tables."""
 
@@ -153,6 +158,7 @@ class SnapshotImage(Base, table=True):
     __table_args__ = (
         CheckConstraint("finding IN ('GOOD', 'DEFECTIVE')", name="finding"),
         UniqueConstraint("model_id", "position"),
+        Index("ix_snapshot_image_image_sha256", "image_sha256"),
     )
 
     id: int | None = Field(default=None, primary_key=True)
@@ -251,6 +257,8 @@ class Frame(Base, table=True):
     __table_args__ = (
         CheckConstraint("image_state IN ('KEPT', 'NOT_KEPT', 'LOST')", name="image_state"),
         CheckConstraint("(image_state = 'KEPT') = (image_sha256 IS NOT NULL)", name="kept_has_hash"),
+        _named_by_row("frame", "image_sha256"),
+        _named_by_row("frame", "map_sha256"),
     )
 
     id: uuid.UUID = Field(default_factory=new_id, primary_key=True)
@@ -279,6 +287,7 @@ class OrphanFrame(Base, table=True):
     __table_args__ = (
         CheckConstraint("image_state IN ('KEPT', 'NOT_KEPT')", name="image_state"),
         CheckConstraint("(image_state = 'KEPT') = (image_sha256 IS NOT NULL)", name="kept_has_hash"),
+        _named_by_row("orphan_frame", "image_sha256"),
     )
 
     id: uuid.UUID = Field(default_factory=new_id, primary_key=True)
