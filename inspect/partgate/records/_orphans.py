@@ -17,6 +17,7 @@ from partgate.records._errors import StoreError
 from partgate.records._images import ImageStore
 from partgate.records._parts import storable
 from partgate.records._registry import add_station
+from partgate.records._room import ImageRoom, Keeping
 from partgate.records._tables import ImageState, OrphanFrame, new_id
 
 ROW_TIMEOUT_S = 60.0
@@ -78,6 +79,7 @@ class OrphanRecorder:
         database: left open by `close`.
         images: where the frames are kept.
         station_id: its row is made if it is not there.
+        room: asked whether there is room for images; theirs are the first that are not kept. None: there is.
         queue_images: images that may wait; one more is DROPPED, its row says NOT_KEPT.
         queue_rows: rows that may wait; one more is COUNTED in the log only, as an error.
     """
@@ -88,10 +90,12 @@ class OrphanRecorder:
         images: ImageStore,
         *,
         station_id: str,
+        room: ImageRoom | None = None,
         queue_images: int = 16,
         queue_rows: int = 4096,
     ) -> None:
         self._database, self._images, self._station_id = database, images, station_id
+        self._room = room
         self._queue_images, self._queue_rows = queue_images, queue_rows
         self._waiting: deque[RecordedOrphan] = deque()
         self._changed = threading.Condition()
@@ -136,6 +140,8 @@ class OrphanRecorder:
             return self._waiting.popleft() if self._waiting else None
 
     def _kept(self, image: npt.NDArray[np.uint8]) -> str | None:
+        if self._room is not None and self._room.look() is not Keeping.ALL:
+            return None
         try:
             return self._images.put(image)
         except StoreError as error:  # no room: the row is worth more than the picture

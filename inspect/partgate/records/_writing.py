@@ -12,6 +12,7 @@ from sqlmodel import Session
 
 from partgate.records._database import Database
 from partgate.records._errors import ConstraintViolated, PartNotOpen, StoreBusy, StoreClosed, StoreError
+from partgate.records._image_counts import ImageCounts
 from partgate.records._images import AnomalyMap, Image, ImageStore
 from partgate.records._parts import (
     ClosedPart,
@@ -22,6 +23,7 @@ from partgate.records._parts import (
     close_open,
     insert_open,
 )
+from partgate.records._room import ImageRoom, Keeping
 from partgate.records._tables import ImageState
 from partgate_station import Verdict
 
@@ -42,6 +44,7 @@ class PartWriter:
         images: where frames and maps are kept.
         station_id: of the parts.
         keep: `flagged` keeps no frames of accepted parts.
+        room: asked before every batch whose images there is room for; None: for all.
         on_trouble: told why rows are not written for now, and None once they are; in the thread that writes.
     """
 
@@ -52,17 +55,24 @@ class PartWriter:
         *,
         station_id: str,
         keep: Keep,
+        room: ImageRoom | None = None,
         on_trouble: Callable[[str | None], None] = lambda why: None,
     ) -> None:
         self._database, self._images = database, images
-        self._station_id, self._keep = station_id, keep
+        self._station_id, self._keep, self._room = station_id, keep, room
         self._on_trouble = on_trouble
         self._trouble: str | None = None
         self._give_up_at: float | None = None
+        self._counts = ImageCounts()
 
     def give_up_after(self, timeout_s: float) -> None:
         """Wait no longer than this for records that cannot be written."""
         self._give_up_at = time.monotonic() + timeout_s
+
+    def take_counts(self) -> ImageCounts:
+        """Return what became of images that are not kept since this was last called."""
+        counts, self._counts = self._counts, ImageCounts()
+        return counts
 
     def write(
         self,
@@ -162,30 +172,33 @@ class PartWriter:
         return self._give_up_at is not None and time.monotonic() >= self._give_up_at
 
     def _stored(self, parts: Sequence[ClosedPart], images_lost: AbstractSet[uuid.UUID]) -> list[StoredPart]:
-        kept = [frame for part in parts if self._keeps(part) for frame in part.frames]
-        readable = [frame for part in parts if self._keeps(part) and part.part_id not in images_lost
-                    for frame in part.frames]  # fmt: skip
+        room = Keeping.ALL if self._room is None else self._room.look()
+        wanted = [part for part in parts if keeps(self._keep, part)]
+        kept = [part for part in wanted if keeps(room, part)]
+        readable = [frame for part in kept if part.part_id not in images_lost for frame in part.frames]
         mapped = [frame for frame in readable if frame.anomaly_map is not None]
         stored = self._images.put_all(
             [_pixels(frame) for frame in readable], [_map(frame) for frame in mapped]
         )
         found = _Found(
-            kept={id(frame) for frame in kept},
+            kept={id(frame) for part in kept for frame in part.frames},
             images={id(frame): file for frame, file in zip(readable, stored, strict=False)},
             maps={id(frame): file for frame, file in zip(mapped, stored[len(readable) :], strict=True)},
         )
-        return [
+        outcomes = [
             StoredPart(part=part, frames=tuple(found.outcome(part, frame) for frame in part.frames))
             for part in parts
         ]
+        self._counts += ImageCounts(
+            no_room=sum(len(part.frames) for part in wanted) - sum(len(part.frames) for part in kept),
+            lost=sum(frame.state is ImageState.LOST for one in outcomes for frame in one.frames),
+        )
+        return outcomes
 
-    def _keeps(self, part: ClosedPart) -> bool:
-        return keeps(self._keep, part)
 
-
-def keeps(keep: Keep, part: ClosedPart) -> bool:
+def keeps(keep: Keep | Keeping, part: ClosedPart) -> bool:
     """Return whether a part's frames are kept."""
-    return keep == "all" or part.verdict is not Verdict.ACCEPT
+    return keep == "all" or (keep == "flagged" and part.verdict is not Verdict.ACCEPT)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,6 +3,7 @@
 import threading
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,14 +11,17 @@ import pysqlite3.dbapi2 as sqlite
 import pytest
 from sqlmodel import select
 
+from disks import GIB, disk_of
 from partgate.records import (
     Database,
     Home,
+    ImageRoom,
     ImageState,
     ImageStore,
     OrphanFrame,
     OrphanRecorder,
     RecordedOrphan,
+    Room,
     Station,
     StoreUnwritable,
     count_orphans,
@@ -102,6 +106,22 @@ def test_a_full_disk_costs_the_image_and_not_the_row(database: Database, home: H
     assert recorder.unrecorded == 1, "after the end it is counted"
 
 
+def test_where_room_is_short_orphans_images_are_the_first_that_are_not_kept(
+    database: Database, images: ImageStore, home: Home
+) -> None:
+    free, found = [GIB], []
+
+    def ask(path: Path) -> Room:
+        return disk_of(free[0], device=1 if path == home.path else 2)
+
+    for free[0] in (GIB, GIB - 1):
+        recorder = OrphanRecorder(database, images, station_id="one", room=ImageRoom(home, ask=ask))
+        recorder.record(orphan())
+        recorder.close()
+        found.append(sorted(row.image_state for row in rows(database)))
+    assert found == [[ImageState.KEPT], [ImageState.KEPT, ImageState.NOT_KEPT]]
+
+
 @pytest.mark.parametrize("statement", ["UPDATE orphan_frame SET reason = ''", "DELETE FROM orphan_frame"])
 def test_rows_of_orphans_are_never_changed(
     database: Database, images: ImageStore, home: Home, statement: str
@@ -123,6 +143,9 @@ def test_a_home_of_before_gets_the_table_and_keeps_its_rows(home: Home) -> None:
     connection = sqlite.connect(str(home.database_path), isolation_level=None)
     for statement in (
         "DROP TABLE orphan_frame",
+        "DROP INDEX ix_frame_image_sha256",
+        "DROP INDEX ix_frame_map_sha256",
+        "DROP INDEX ix_snapshot_image_image_sha256",
         "ALTER TABLE frame DROP COLUMN map_box",
         "DROP INDEX ix_part_open",
         "DROP INDEX ix_part_unconfirmed",

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from sqlmodel import select
 
+from disks import GIB, IMAGES_DISK, disk_of
 from partgate.records import (
     Balance,
     ClosedPart,
@@ -15,6 +16,8 @@ from partgate.records import (
     Database,
     Frame,
     Home,
+    ImageCounts,
+    ImageRoom,
     ImageState,
     ImageStore,
     OpenPart,
@@ -26,6 +29,7 @@ from partgate.records import (
     Station,
     StoreClosed,
     StoreUnwritable,
+    add_station,
     balance,
     utc_now,
 )
@@ -149,6 +153,53 @@ def test_which_images_are_kept(
     assert frame.image_state is state
     assert len(list(home.path.glob("images/*/*"))) == (state is ImageState.KEPT)
     assert len(list(home.path.glob("maps/*/*"))) == (state is ImageState.KEPT)
+
+
+def _small(home: Home, free_bytes: float) -> ImageRoom:
+    """Room on a disk of images of its own."""
+    images = disk_of(free_bytes, device=IMAGES_DISK)
+    return ImageRoom(home, ask=lambda path: disk_of(500 * GIB) if path == home.path else images)
+
+
+@pytest.mark.parametrize(
+    ("free_bytes", "keep", "kept", "no_room"),
+    [
+        (GIB, "all", 3, 0),
+        (0.9 * GIB, "all", 2, 2),
+        (0.4 * GIB, "all", 0, 5),
+        (0.9 * GIB, "flagged", 2, 0),  # nobody asked for the accepted part's
+        (0.4 * GIB, "flagged", 0, 3),
+    ],
+)
+def test_without_room_rows_are_written_and_images_counted(
+    home: Home, database: Database, images: ImageStore, free_bytes: float, keep: Any, kept: int, no_room: int
+) -> None:
+    database.write(lambda session: add_station(session, station_id="one")).result(TIMEOUT_S)
+    writer = writing.PartWriter(database, images, station_id="one", keep=keep, room=_small(home, free_bytes))
+    opened = [OpenPart(trigger_id=number, triggered_at=utc_now()) for number in (1, 2, 3)]
+    verdicts = (Verdict.ACCEPT, Verdict.REJECT, Verdict.UNDECIDED)
+    frames = ((_frame(), _frame()), (_frame(), _frame()), (_frame(),))
+    closed = [
+        _closed(part.part_id, verdict, *own)
+        for part, verdict, own in zip(opened, verdicts, frames, strict=True)
+    ]
+    assert not writer.write(opened, closed)
+    with database.read() as session:
+        rows = session.exec(select(Frame)).all()
+        parts = session.exec(select(Part)).all()
+    assert {part.verdict for part in parts} == set(verdicts)
+    assert len({row.part_id for row in rows if row.image_state is ImageState.KEPT}) == kept
+    assert writer.take_counts() == ImageCounts(no_room=no_room)
+    assert writer.take_counts() == ImageCounts()
+    assert {row.image_state for row in rows} <= {ImageState.KEPT, ImageState.NOT_KEPT}
+
+
+def test_lost_images_are_counted(home: Home, database: Database) -> None:
+    database.write(lambda session: add_station(session, station_id="one")).result(TIMEOUT_S)
+    writer = writing.PartWriter(database, FullImageStore(home), station_id="one", keep="all")
+    part = OpenPart(trigger_id=1, triggered_at=utc_now())
+    assert not writer.write([part], [_closed(part.part_id, Verdict.REJECT, _frame(), _frame())])
+    assert writer.take_counts() == ImageCounts(lost=2)
 
 
 def test_grey_with_an_axis_for_it_is_kept(database: Database, images: ImageStore) -> None:
