@@ -208,6 +208,10 @@ class Records(FileModel):
     images: Literal["all", "flagged"] = "all"
     """`flagged`: frames of accepted parts are not kept."""
 
+    room_share: float = Field(default=0.1, ge=0, le=0.5)
+    """The share of the images' disk that is kept free: where less is, the images of the oldest accepted
+    parts go. 0: none is ever removed."""
+
 
 class OpenVino(FileModel):
     """How the CPU judges, where the runtime is OpenVINO."""

@@ -1,6 +1,6 @@
 """The recorder's process: encodes images, writes rows, says when they are on disk.
 
-    received --> up to 32 commands --> images on disk --> rows in one transaction --> done
+    received --> up to 32 commands --> images on disk --> rows in one transaction --> done --> room made
 
 It is niced, and idle for as long as it keeps up (`_recorder_priority.py`): the line's core is not its own.
 It ends when it is told to, or when the line's end of the connection closes: what it has received by then is
@@ -17,7 +17,8 @@ import socket
 import threading
 import time
 import uuid
-from collections.abc import Iterable, MutableMapping, Sequence
+from collections.abc import Callable, Iterable, MutableMapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, cast
 
@@ -28,10 +29,13 @@ from partgate.records._database import Database
 from partgate.records._errors import StoreError
 from partgate.records._frame_memory import FrameMemoryReader
 from partgate.records._home import Home
+from partgate.records._image_counts import ImageCounts
 from partgate.records._images import ImageStore
 from partgate.records._journal import recorder_lock
+from partgate.records._making_room import RoomMaker
 from partgate.records._recorder_messages import Received
 from partgate.records._recorder_priority import NICENESS, hurry
+from partgate.records._room import ImageRoom, room_of
 from partgate.records._writing import Keep, PartWriter
 
 EXPENDABLE = 200  # of 1,000: when memory runs out, before the line, which starts this process again
@@ -42,8 +46,10 @@ GATHER_S = 0.1
 BEAT_S = 0.5
 SEND_TIMEOUT_S = 5.0
 LOOK_UP_S = 1.0
+BREATH_S = 0.05  # between two steps of making room, while nothing comes
 LOCK_TIMEOUT_S = 30.0
 LAST_WORDS_S = 30.0  # for a disk that is full, after the line has gone
+LAST_ROOM_S = 2.0
 
 log = structlog.get_logger(__name__)
 
@@ -63,7 +69,7 @@ def main(descriptor: int) -> None:
             _record(link, **order)
 
 
-def _order(link: "Link") -> dict[str, str] | None:
+def _order(link: "Link") -> dict[str, Any] | None:
     """Wait for what to do; None if the line goes without having said."""
     while (received := link.receive(LOOK_UP_S)) is None:
         pass
@@ -71,19 +77,22 @@ def _order(link: "Link") -> dict[str, str] | None:
     return None if message.pop("kind") != "begin" else message
 
 
-def _record(link: "Link", *, home: str, station_id: str, keep: str) -> None:
+def _record(link: "Link", *, home: str, station_id: str, keep: str, room_share: float) -> None:
     place = Home(path=Path(os.fsdecode(bytes.fromhex(home))))  # its name need not be text
     with place.lock(recorder_lock(station_id), timeout_s=LOCK_TIMEOUT_S), Database(place) as database:
+        images, room = ImageStore(place), ImageRoom(place, ask=room_of)
         writer = PartWriter(
             database,
-            ImageStore(place),
+            images,
             station_id=station_id,
             keep=cast("Keep", keep),
+            room=room,
             on_trouble=lambda why: link.send("trouble", why=why and why[: wire.MAX_TEXT]),
         )
+        maker = RoomMaker(database, images, station_id=station_id, share=room_share, ask=room_of)
         database.write(lambda _session: None).result(LOCK_TIMEOUT_S)  # a transaction: it can write
         link.send("ready")
-        Desk(writer, link).serve()
+        Desk(writer, link, maker).serve()
 
 
 def _be_expendable() -> None:
@@ -147,26 +156,47 @@ class Link:
 
 
 class Desk:
-    """Takes commands and writes them in batches. Used by the main thread."""
+    """Takes commands and writes them in batches, and makes room in between. Used by the main thread."""
 
-    def __init__(self, writer: PartWriter, link: Link) -> None:
-        self._writer, self._link = writer, link
+    def __init__(self, writer: PartWriter, link: Link, maker: RoomMaker) -> None:
+        self._writer, self._link, self._maker = writer, link, maker
         self._memory: FrameMemoryReader | None = None
         self._ended = False
+        self._nothing_told = False
 
     def serve(self) -> None:
         """Write until the line ends or has gone."""
+        wait_s = LOOK_UP_S
         while not self._ended:
-            if batch := self._batch():
+            if batch := self._batch(wait_s):
                 self._write(batch)
+            wait_s = BREATH_S if self._makes_room(self._maker.step) else LOOK_UP_S
+            self._tell()
+        self._makes_room(lambda: self._maker.finish(LAST_ROOM_S))
 
-    def _batch(self) -> list[Received]:
+    def _makes_room(self, act: Callable[[], bool | None]) -> bool:
+        """Have room made; return whether there is more to do at once."""
+        try:
+            return bool(act())
+        except Exception as error:  # noqa: BLE001 - whatever befalls old images, rows are written on
+            log.error("no room can be made for images", error=str(error) or type(error).__name__)
+            return False
+
+    def _tell(self) -> None:
+        """Tell the line what became of images, if there is news."""
+        counts = self._writer.take_counts() + self._maker.take_counts()
+        nothing = self._maker.nothing_to_remove
+        if (counts, nothing) != (ImageCounts(), self._nothing_told):
+            self._nothing_told = nothing
+            self._link.send("images", nothing_to_remove=nothing, **asdict(counts))
+
+    def _batch(self, wait_s: float) -> list[Received]:
         """Return what has come, waiting for the first, and a little for more.
 
         What a lost process left is written one by one: so that it is known over which part one is lost.
         """
         batch: list[Received] = []
-        until_s = time.monotonic() + LOOK_UP_S
+        until_s = time.monotonic() + wait_s
         while len(batch) < BATCH and not self._ended and not any(command.again for command in batch):
             received = self._link.receive(max(0.0, until_s - time.monotonic()))
             if received is None:

@@ -25,6 +25,7 @@ class RecorderLife:
         home: where it records.
         station_id: for whom.
         keep: which frames are kept.
+        room_share: of the images' disk, to be kept free.
         process: started already; None starts one.
 
     Raises:
@@ -32,7 +33,13 @@ class RecorderLife:
     """
 
     def __init__(
-        self, home: Home, *, station_id: str, keep: str, process: StartedProcess | None = None
+        self,
+        home: Home,
+        *,
+        station_id: str,
+        keep: str,
+        room_share: float,
+        process: StartedProcess | None = None,
     ) -> None:
         try:
             self._process = process or StartedProcess()
@@ -43,7 +50,9 @@ class RecorderLife:
         self.pid = self._process.pid
         try:
             place = os.fsencode(home.path).hex()  # a path need not be text
-            self.send(wire.encode("begin", home=place, station_id=station_id, keep=keep))
+            self.send(
+                wire.encode("begin", home=place, station_id=station_id, keep=keep, room_share=room_share)
+            )
         except LifeEnded:
             self._process.end()
             raise

@@ -14,6 +14,7 @@ import threading
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable
+from dataclasses import fields
 from typing import Any
 
 import structlog
@@ -21,6 +22,7 @@ import structlog
 from partgate.records import _recorder_messages as wire
 from partgate.records._commands import Command
 from partgate.records._frame_memory import FrameMemory, bytes_of
+from partgate.records._image_counts import ImageCounts
 from partgate.records._recorder_life import LifeEnded, RecorderLife
 from partgate.records._recorder_priority import RecorderPriority
 
@@ -32,6 +34,8 @@ MOST_DOUBLINGS = 7  # beyond LONGEST_WAIT_S already
 ALARM_AT = 5
 READY_S = 30.0
 END_GRACE_S = 10.0  # niced, on a machine that is busy with other work
+
+COUNTED = tuple(field.name for field in fields(ImageCounts))
 
 log = structlog.get_logger(__name__)
 
@@ -66,6 +70,10 @@ class RecorderLink:
         """The process of now."""
         self.trouble: str | None = None
         """Why it writes no rows at the moment; None while it does."""
+        self.images = ImageCounts()
+        """What became of images that are not kept; replaced, never changed."""
+        self.nothing_to_remove = False
+        """Whether the process of now finds too little room, and no image that may be removed."""
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
@@ -127,6 +135,7 @@ class RecorderLink:
         try:
             life = self._start()
             self.pid, self._memory_is_known, self._silent = life.pid, False, 0
+            self.nothing_to_remove = False
             priority = RecorderPriority(life.pid)
             while not self._is_over():
                 self._turn(life)
@@ -232,6 +241,9 @@ class RecorderLink:
                     self._finish(number, failed.get(number))
             case "logged":
                 log.log(_level(message["level"]), message["event"], **message["fields"])
+            case "images":
+                self.nothing_to_remove = message["nothing_to_remove"]
+                self.images += ImageCounts(**{name: message[name] for name in COUNTED})
             case _:
                 pass
 

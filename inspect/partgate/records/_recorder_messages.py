@@ -4,7 +4,7 @@ One message is one datagram of a SOCK_SEQPACKET pair: it arrives whole or not at
 
     line --> recorder:  begin (for which station), open, close (by number), memory (with its descriptor), end
     recorder --> line:  ready, done (numbers, and what failed), trouble (why no row is written, or null),
-                        beat, logged
+                        images (what became of them), beat, logged
 """
 
 import json

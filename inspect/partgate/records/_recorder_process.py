@@ -31,6 +31,7 @@ from partgate.records._errors import (
     StoreClosed,
     StoreError,
 )
+from partgate.records._image_counts import ImageCounts
 from partgate.records._images import ImageStore
 from partgate.records._journal import LOCK_TIMEOUT_S, Journal, Noted, fold, journal_lock, recorder_lock
 from partgate.records._parts import ClosedPart, OpenPart, close_interrupted, highest_trigger_id
@@ -64,6 +65,7 @@ class RecorderProcess:
         database: of the line; left open by `close`.
         station_id: its row is made if it is not there.
         keep: `flagged` keeps no frames of accepted parts.
+        room_share: of the images' disk, kept free by removing images of accepted parts; 0: none is removed.
         queue_parts: parts that may be on their way to the disk; when they are, `close_part` BLOCKS: none
             is dropped.
         process: started already, to be the first; ended by `close`, or by the caller if this raises.
@@ -79,11 +81,13 @@ class RecorderProcess:
         *,
         station_id: str,
         keep: Keep,
+        room_share: float = 0.0,
         queue_parts: int = 64,
         process: StartedProcess | None = None,
     ) -> None:
         self._first = process
-        self._database, self._station_id, self._keep = database, station_id, keep
+        self._database, self._station_id = database, station_id
+        self._keep, self._room_share = keep, room_share
         self._stack = ExitStack()
         with ExitStack() as undo:
             undo.enter_context(self._stack)
@@ -131,6 +135,16 @@ class RecorderProcess:
         """How many parts are on their way to the disk, opened and not closed there. For any thread."""
         with self._lock:
             return len(self._open) + len(self._closing)
+
+    @property
+    def images(self) -> ImageCounts:
+        """What became of images that are not kept, since this was made. For any thread."""
+        return self._link.images
+
+    @property
+    def nothing_to_remove(self) -> bool:
+        """Whether there is too little room for images, and none that may be removed. For any thread."""
+        return self._link.nothing_to_remove
 
     def wait_ready(self, timeout_s: float = READY_S) -> None:
         """Wait until the process has shown that it can write.
@@ -247,7 +261,13 @@ class RecorderProcess:
 
     def _start(self) -> RecorderLife:
         first, self._first = self._first, None
-        return RecorderLife(self._database.home, station_id=self._station_id, keep=self._keep, process=first)
+        return RecorderLife(
+            self._database.home,
+            station_id=self._station_id,
+            keep=self._keep,
+            room_share=self._room_share,
+            process=first,
+        )
 
     def _taken(self, part_id: uuid.UUID) -> Future[None]:
         with self._lock:

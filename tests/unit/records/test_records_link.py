@@ -14,7 +14,7 @@ from unittest import mock
 import numpy as np
 import pytest
 
-from partgate.records import ClosedPart, OpenPart, RecordedFrame, new_id, utc_now
+from partgate.records import ClosedPart, ImageCounts, OpenPart, RecordedFrame, new_id, utc_now
 from partgate.records import _recorder_link as link_module
 from partgate.records._commands import Command
 from partgate.records._frame_memory import FrameMemory, FrameMemoryReader, Place, bytes_of
@@ -206,6 +206,33 @@ def test_a_frame_over_which_the_process_is_lost_again_and_again_is_given_up() ->
     assert sorted(number for number, _ in played.done) == [0, 1, 2]
     lost = [m for life in played.lives for m in life.sent if m.get("images_lost")]
     assert {message["number"] for message in lost} == {1}
+
+
+def test_what_became_of_images_is_counted_over_all_processes() -> None:
+    def tells(life: PlayedLife, message: dict[str, Any]) -> None:
+        _does(life, message)
+        if message.get("number") in {0, 2}:
+            counts = {"removed": 3, "removed_bytes": 30, "no_room": 2, "lost": 1}
+            life.answers.insert(0, {"kind": "images", "nothing_to_remove": True, **counts})
+        if message.get("number") == 1:
+            life.answers.clear()
+            life.dead = True
+
+    played = _Played(tells, _does)
+    with _linked(played) as link:
+        link.submit(_close(0, _frame()))
+        played.wait_done(1)
+        assert link.images == ImageCounts(removed=3, removed_bytes=30, no_room=2, lost=1)
+        found = [link.nothing_to_remove]
+        link.submit(_close(1, _frame()))
+        played.wait_done(2)
+        found.append(link.nothing_to_remove)  # the new process has not found so
+        assert found == [True, False]
+        assert link.images.removed == 3
+        played.lives[-1]._answer = tells
+        link.submit(_close(2, _frame()))
+        played.wait_done(3)
+        assert link.images == ImageCounts(removed=6, removed_bytes=60, no_room=4, lost=2)
 
 
 def test_what_failed_is_told_with_its_reason() -> None:

@@ -121,6 +121,11 @@ BAD = [
         ("station.toml: records.image: unknown setting (did you mean images?)",),
     ),
     Bad(
+        "B03 a share of the disk",
+        f'station_id = "a"\n{CAMERA}[records]\nroom_share = 0.6\n',
+        ("records.room_share: got 0.6, expected less than or equal to 0.5",),
+    ),
+    Bad(
         "B03 all at once",
         f'station_id = "A b"\nproduct = 5\n{CAMERA}defect_rate = -5\nsize_px = "big"\n',
         (
