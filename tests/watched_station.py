@@ -5,10 +5,12 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from partgate.line._disks import StationDisks
 from partgate.line._judge import Judge
 from partgate.line._outputs import NoOutput
 from partgate.line._watch import GoldenWatch
 from partgate.line._watched import Watched
+from partgate.records import AskRoom, Home, ImageCounts, room_of
 from partgate_station import Recipe, Thresholds
 
 
@@ -25,6 +27,8 @@ class FakeRecorder:
     problem: str | None = None
     waiting: int = 0
     restarts: int = 0
+    images: ImageCounts = field(default_factory=ImageCounts)
+    nothing_to_remove: bool = False
 
 
 @dataclass
@@ -64,8 +68,20 @@ class FakeStation:
     judges: FakeJudges = field(default_factory=lambda: FakeJudges(make_judge()))
     golden: GoldenWatch = field(default_factory=no_watch)
     output: GateOutput = field(default_factory=GateOutput)
+    makes_room: bool = True
+    ask: AskRoom = room_of
 
     def watched(self) -> Watched:
+        home = Home(path=self.home_path)
+        if self.home_path.is_dir():
+            home.images_path.mkdir(exist_ok=True)
+            home.maps_path.mkdir(exist_ok=True)
+        disks = StationDisks(
+            home,
+            makes_room=self.makes_room,
+            nothing_to_remove=lambda: self.recorder.nothing_to_remove,
+            ask=self.ask,
+        )
         return Watched(
             product=self.product,
             cameras=self.cameras,
@@ -73,5 +89,5 @@ class FakeStation:
             judges=self.judges,
             golden=self.golden,
             output=self.output,
-            home_path=self.home_path,
+            disks=disks,
         )

@@ -209,11 +209,36 @@ class _Asked:
         )
         restarts.add_metric((self._station_id,), recorder.restarts)
         yield restarts
-        try:
-            free = self._watched.free_bytes()
-        except OSError:
-            return  # no figure rather than a wrong one; the proof "disk" says why
-        yield self._one("partgate_disk_free_bytes", "Room on the disk that the home lies on.", float(free))
+        yield from self._kept_images()
+        yield from self._disks()
+
+    def _kept_images(self) -> "Iterator[Metric]":
+        from prometheus_client.core import CounterMetricFamily
+
+        counts = self._watched.recorder.images
+        said = {
+            "removed": ("Images of accepted parts that made room for newer ones.", counts.removed),
+            "no_room": ("Images that were never kept, for want of room.", counts.no_room),
+            "lost": ("Images that could not be written.", counts.lost),
+        }
+        for name, (says, count) in said.items():
+            family = CounterMetricFamily(f"partgate_images_{name}", says, labels=("station",))
+            family.add_metric((self._station_id,), count)
+            yield family
+
+    def _disks(self) -> "Iterator[Metric]":
+        from prometheus_client.core import GaugeMetricFamily
+
+        labels = ("station", "place")
+        says = "Room on the disk of the home, its images and its maps: "
+        free_bytes = GaugeMetricFamily("partgate_disk_free_bytes", f"{says}bytes.", labels=labels)
+        free_files = GaugeMetricFamily("partgate_disk_free_files", f"{says}files (inodes).", labels=labels)
+        for place, room in self._watched.disks.rooms().items():
+            free_bytes.add_metric((self._station_id, place), room.free_bytes)
+            if room.total_files:
+                free_files.add_metric((self._station_id, place), room.free_files)
+        yield free_bytes
+        yield free_files
 
     def _model(self) -> "Metric":
         from prometheus_client.core import GaugeMetricFamily

@@ -12,6 +12,7 @@ import structlog
 
 from partgate._recorder_start import StartedProcess
 from partgate.line._cores import StationCores, station_cores
+from partgate.line._disks import StationDisks
 from partgate.line._health_pages import health_pages
 from partgate.line._health_server import HealthServer
 from partgate.line._image_health import ImageHealthWatch
@@ -31,6 +32,7 @@ from partgate.records import (
     Balance,
     Database,
     Home,
+    ImageRoom,
     ImageStore,
     OrphanRecorder,
     RecordedOrphan,
@@ -144,7 +146,11 @@ def _run_line(
             judges=judges,
             golden=golden,
             output=output,
-            home_path=home.path,
+            disks=StationDisks(
+                home,
+                makes_room=config.records.room_share > 0,
+                nothing_to_remove=lambda: recorder.nothing_to_remove,
+            ),
             image_health=image_health,
         )
         record_orphan = stack.enter_context(_orphans(config, home, database))
@@ -232,7 +238,11 @@ def _recording(
     config: StationConfig, database: Database, process: StartedProcess | None
 ) -> Iterator[RecorderProcess]:
     recorder = RecorderProcess(
-        database, station_id=config.station_id, keep=config.records.images, process=process
+        database,
+        station_id=config.station_id,
+        keep=config.records.images,
+        room_share=config.records.room_share,
+        process=process,
     )
     with contextlib.closing(recorder):
         if interrupted := recorder.recover():
@@ -242,7 +252,7 @@ def _recording(
 
 @contextlib.contextmanager
 def _orphans(config: StationConfig, home: Home, database: Database) -> Iterator[Callable[[StrayFrame], None]]:
-    recorder = OrphanRecorder(database, ImageStore(home), station_id=config.station_id)
+    recorder = OrphanRecorder(database, ImageStore(home), station_id=config.station_id, room=ImageRoom(home))
     with contextlib.closing(recorder):
         yield lambda stray: recorder.record(
             RecordedOrphan(

@@ -8,6 +8,7 @@ The loop only says that it turns; everything else is asked by a thread beside it
 import json
 import threading
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -158,10 +159,8 @@ class Supervision:
             }
             for proof in proofs
         ]
-        alarms = () if self._watched is None else self._watched.alarms
-        return not missing, json.dumps(
-            {"ready": not missing, "why": "; ".join(missing) or None, "proofs": shown, "alarms": alarms}
-        )
+        said = {"ready": not missing, "why": "; ".join(missing) or None, "proofs": shown}
+        return not missing, json.dumps(said | _figures(self._watched))
 
     def _within_s(self) -> float:
         deadline_s = WITHOUT_RECIPE_S if self._watched is None else self._watched.deadline_s(WITHOUT_RECIPE_S)
@@ -227,3 +226,19 @@ class Supervision:
         if sentence != self._told:
             self._told = sentence
             self._notify.status(sentence)
+
+
+def _figures(watched: Watched | None) -> dict[str, object]:
+    """Return what a person has to put right, the room there is, and what became of images."""
+    if watched is None:
+        return {"alarms": (), "disks": {}, "images": {}}
+    rooms = watched.disks.rooms()
+    return {
+        "alarms": watched.alarms,
+        "disks": {
+            place: {"free_bytes": room.free_bytes, "total_bytes": room.total_bytes,
+                    "free_files": room.free_files if room.total_files else None}
+            for place, room in rooms.items()
+        },
+        "images": asdict(watched.recorder.images),
+    }  # fmt: skip

@@ -1,21 +1,17 @@
 """What is watched of a running station, and what each part of it must show before parts may come."""
 
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Protocol
 
+from partgate.line._disks import StationDisks
 from partgate.line._image_health import CameraHealth, ImageHealthWatch
 from partgate.line._judge import Judge
 from partgate.line._outputs import CheckedOutput, Output
 from partgate.line._readiness import Check
 from partgate.line._watch import GoldenWatch
-
-GIB = 1 << 30
-FULL_BELOW_BYTES = GIB  # as `partgate doctor` has it
-ROOM_AGAIN_BYTES = GIB + GIB // 8  # so that a disk at its edge does not come and go
+from partgate.records import ImageCounts
 
 
 class WatchedCamera(Protocol):
@@ -53,6 +49,11 @@ class WatchedRecorder(Protocol):
         """How often its process was started again."""
         ...
 
+    @property
+    def images(self) -> ImageCounts:
+        """What became of images that are not kept."""
+        ...
+
 
 class WatchedJudges(Protocol):
     """Who judges, as the supervision sees it. For any thread."""
@@ -73,7 +74,7 @@ class Watched:
     judges: WatchedJudges
     golden: GoldenWatch
     output: Output
-    home_path: Path
+    disks: StationDisks
     image_health: ImageHealthWatch | None = None
     """None: frames are not measured."""
 
@@ -85,15 +86,7 @@ class Watched:
     @property
     def alarms(self) -> tuple[str, ...]:
         """What a person has to put right while the station runs on; each a sentence."""
-        return () if self.image_health is None else self.image_health.alarms
-
-    def free_bytes(self) -> int:
-        """Return how much room the disk of the home has.
-
-        Raises:
-            OSError: it cannot be asked.
-        """
-        return shutil.disk_usage(self.home_path).free
+        return (() if self.image_health is None else self.image_health.alarms) + self.disks.alarms
 
     def deadline_s(self, without_recipe_s: float) -> float:
         """Return how long a part may take from its trigger on."""
@@ -110,7 +103,7 @@ class Watched:
         }
         if self.product is not None:
             checks |= {"runtime": self._runtime, "parity": self._parity}
-        return checks | {"store": self._store, "disk": DiskRoom(self).problem, "output": self._output}
+        return checks | {"store": self._store, "disk": self.disks.problem, "output": self._output}
 
     def _runtime(self) -> str | None:
         if self.judges.coming is None:
@@ -137,22 +130,3 @@ class Watched:
 def _camera_problem(camera: WatchedCamera) -> str | None:
     problem = camera.problem
     return None if problem is None else problem.removeprefix(f"camera {camera.camera_id}: ")
-
-
-class DiskRoom:
-    """Whether the disk has room for images; with a distance between too full and enough again."""
-
-    def __init__(self, watched: Watched) -> None:
-        self._watched, self._limit = watched, FULL_BELOW_BYTES
-
-    def problem(self) -> str | None:
-        """Return that the disk is too full; None while it is not."""
-        try:
-            free = self._watched.free_bytes()
-        except OSError as error:
-            return f"{self._watched.home_path}: its disk cannot be asked ({error.strerror})"
-        full = free < self._limit
-        self._limit = ROOM_AGAIN_BYTES if full else FULL_BELOW_BYTES
-        if not full:
-            return None
-        return f"{self._watched.home_path}: {free / GIB:.2f} GiB free, {self._limit / GIB:.2f} are needed"

@@ -280,7 +280,7 @@ def test_figures_show_it(tmp_path: Path) -> None:
     station, metrics = Watching(ImageHealth(trip_frames=1)), StationMetrics("one")
     watched = replace(FakeStation(tmp_path).watched(), image_health=station.watch)
     metrics.watch(watched, Readiness(watched.checks(), station_id="one"))
-    assert not any(name[0].startswith("partgate_image") for name in sampled(metrics))
+    assert not any(name[0].startswith("partgate_image_") for name in sampled(metrics))
     station.see(frame(100.0))
     found = sampled(metrics)
     assert found["partgate_image_brightness", "top"] == 100

@@ -7,12 +7,13 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from disks import GIB, disk_of
 from partgate.line._metrics import StationMetrics
 from partgate.line._outputs import Confirmation
 from partgate.line._part import Decision, Outcome, Reason
 from partgate.line._readiness import Readiness
 from partgate.line._stages import Stage, StageClock
-from partgate.records import SignalState
+from partgate.records import ImageCounts, SignalState
 from partgate_cameras import StrayFrame
 from partgate_station import Verdict
 from watched_station import FakeStation
@@ -99,7 +100,8 @@ def test_stages_add_up_to_the_whole() -> None:
 
 
 def test_what_is_asked_when_somebody_reads(tmp_path: Path) -> None:
-    station = FakeStation(tmp_path)
+    images = {"images": disk_of(7 * GIB, device=2)}
+    station = FakeStation(tmp_path, ask=lambda path: images.get(path.name, disk_of(5 * GIB)))
     readiness = Readiness(station.watched().checks(), station_id="one")
     metrics = StationMetrics("one")
     metrics.watch(station.watched(), readiness)
@@ -107,6 +109,7 @@ def test_what_is_asked_when_somebody_reads(tmp_path: Path) -> None:
     readiness.look()
     station.cameras[1].restarts, station.cameras[1].lost_frames = 3, 5
     station.recorder.waiting, station.recorder.restarts = 17, 2
+    station.recorder.images = ImageCounts(removed=40, removed_bytes=4000, no_room=3, lost=1)
     found = read(metrics)
     assert found["partgate_ready",] == 1
     assert found["partgate_proof", "parity"] == 1
@@ -115,10 +118,14 @@ def test_what_is_asked_when_somebody_reads(tmp_path: Path) -> None:
     assert found["partgate_lost_frames_total", "side"] == 5
     assert found["partgate_recorder_waiting_parts",] == 17
     assert found["partgate_recorder_restarts_total",] == 2
-    assert found["partgate_disk_free_bytes",] > 0
+    assert found["partgate_disk_free_bytes", "home"] == 5 * GIB
+    assert found["partgate_disk_free_bytes", "images"] == 7 * GIB
+    assert found["partgate_disk_free_files", "images"] == 10**7
+    assert found["partgate_images_removed_total",] == 40
+    assert found["partgate_images_no_room_total",] == 3
+    assert found["partgate_images_lost_total",] == 1
     assert found["partgate_model_info", "0123456789abcdef", "tile", "7", "openvino"] == 1
     station.judges.coming = None
-    station.home_path = tmp_path / "gone"
     readiness.look()
     assert not any(name[0] == "partgate_model_info" for name in read(metrics))
 

@@ -1,22 +1,22 @@
 """A station is ready while everything it needs has proven itself, and says what is missing."""
 
 import json
-import shutil
 import socket
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 from structlog.testing import capture_logs
 
+from disks import GIB, disk_of
 from partgate.line._notify import Notify
 from partgate.line._outputs import NoOutput
 from partgate.line._readiness import NOT_YET, Readiness
 from partgate.line._supervision import Supervision
 from partgate.line._watch import GoldenWatch
-from partgate.line._watched import FULL_BELOW_BYTES, ROOM_AGAIN_BYTES
+from partgate.records import ImageCounts
+from partgate.records._room import ROWS_AGAIN_BYTES, ROWS_FLOOR_BYTES
 from watched_station import FakeStation, make_judge
 
 
@@ -127,18 +127,28 @@ def test_an_output_without_a_gate_has_nothing_to_prove(tmp_path: Path) -> None:
     assert readiness_of(station).look()
 
 
-def test_a_disk_that_is_full_and_has_room_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    free = FULL_BELOW_BYTES
-    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=free))
-    readiness = readiness_of(FakeStation(tmp_path))
+def test_a_disk_that_has_no_room_for_rows_and_has_it_again(tmp_path: Path) -> None:
+    free = ROWS_FLOOR_BYTES
+    readiness = readiness_of(FakeStation(tmp_path, ask=lambda path: disk_of(free)))
     assert readiness.look()
-    free = FULL_BELOW_BYTES - 1
+    free = ROWS_FLOOR_BYTES - 1
     assert not readiness.look()
-    assert "disk: " in (readiness.why_not or "")
-    free = FULL_BELOW_BYTES + 1
+    assert readiness.why_not == f"disk: {tmp_path}: 256 MiB free, rows need 288"
+    free = ROWS_FLOOR_BYTES + 1
     assert not readiness.look()  # at its edge it does not come and go
-    free = ROOM_AGAIN_BYTES
+    free = ROWS_AGAIN_BYTES
     assert readiness.look()
+
+
+def test_old_images_do_not_stop_a_station(tmp_path: Path) -> None:
+    """Images may fill a disk of their own to the last byte, and that of the rows almost."""
+    for home_bytes, images_bytes in ((100 * GIB, 0), (GIB, GIB)):
+        rooms = {"images": disk_of(images_bytes, device=2), "maps": disk_of(images_bytes, device=2)}
+        station = FakeStation(
+            tmp_path,
+            ask=lambda path, rooms=rooms, home=home_bytes: rooms.get(path.name, disk_of(home)),  # type: ignore[misc]
+        )
+        assert readiness_of(station).look()
 
 
 def test_a_home_that_has_gone_is_not_ready(tmp_path: Path) -> None:
@@ -228,7 +238,8 @@ def test_ready_is_told_once_and_only_when_the_loop_has_begun(
 def test_supervision_that_fails_takes_ready_back(tmp_path: Path) -> None:
     class BadRecorder:
         waiting = restarts = 0
-        failing = False
+        nothing_to_remove = failing = False
+        images = ImageCounts()
 
         @property
         def problem(self) -> None:
