@@ -8,15 +8,14 @@ from typing import TYPE_CHECKING, Any
 from rich.text import Text
 
 from partgate.cli._ledger_text import balance_json, balance_line, in_work
+from partgate.cli._status_disks import Disks, disks_json
 from partgate_station import Verdict
 
 if TYPE_CHECKING:
     from partgate.records import Activity, Balance, Holder, LastPart
     from partgate_engines import CoreSplit
 
-GIB = 1 << 30
 SHORT = 12  # digits of a model's id
-SCARCE_SHARE = 0.1
 IMAGE_HEALTH = "IMAGE_HEALTH: "
 _STYLES = {
     Verdict.ACCEPT: "green",
@@ -40,18 +39,17 @@ class StationNow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HomeNow:
-    """All stations of a home, and the disk they share, at one moment."""
+    """All stations of a home, and the disks they share, at one moment."""
 
     stations: Sequence[StationNow]
-    free_bytes: int
-    total_bytes: int
+    disks: Disks
 
 
 def status_json(now: HomeNow) -> dict[str, Any]:
     """Return the status as programs rely on it."""
     return {
         "stations": [_station_json(station) for station in now.stations],
-        "disk": {"free_bytes": now.free_bytes, "total_bytes": now.total_bytes},
+        **disks_json(now.disks),
     }
 
 
@@ -100,9 +98,7 @@ def status_text(now: HomeNow) -> Text:
     lines = [line for station in now.stations for line in (*_station_lines(station), Text())]
     if not now.stations:
         lines = [Text("No station has run in this home yet: partgate run STATION.toml"), Text()]
-    scarce = now.free_bytes < SCARCE_SHARE * now.total_bytes
-    disk = f"{now.free_bytes / GIB:.1f} GiB of {now.total_bytes / GIB:.1f} GiB free"
-    lines.append(_line("disk", disk, "red" if scarce else ""))
+    lines += [_line(*said) for said in now.disks.lines()]
     return Text("\n").join(lines)
 
 

@@ -1,7 +1,6 @@
 """`partgate status`: what the stations of a home are doing."""
 
 import contextlib
-import shutil
 import threading
 import time
 from typing import TYPE_CHECKING, Annotated
@@ -11,6 +10,7 @@ import typer
 from partgate.cli._app import DEFAULT_HOME, HomeOption, JsonFlag, app
 from partgate.cli._output import out, print_json
 from partgate.cli._signals import stop_on_signals
+from partgate.cli._status_disks import Disks
 from partgate.cli._status_text import HomeNow, StationNow, status_json, status_text
 
 if TYPE_CHECKING:
@@ -35,7 +35,8 @@ def status(
 
     Of each: whether it runs and since when, what it judges with, its last part and how long ago that was,
     the parts of the last minute, of today and in all, and why parts of the last hour were UNDECIDED. Last
-    the room on the disk. Only rows and locks are read: the station does not notice.
+    the room on the disks of rows and images: yellow where less than a tenth is free, red where images are
+    not kept any more. Only rows and locks are read: the station does not notice.
 
     With --watch the lines are kept up to date; with --watch --json one object per look is printed.
     """
@@ -60,7 +61,7 @@ class _Eye:
     def look(self) -> HomeNow:
         """Return what the stations are doing at this moment."""
         from partgate.fitness import cores_of, running_stations
-        from partgate.records import station_names
+        from partgate.records import rooms_of, station_names
 
         running = running_stations(self._home)
         with self._database.read() as session:
@@ -71,8 +72,7 @@ class _Eye:
             StationNow(activity=one, holder=running.get(id_), cores=cores_of(running.get(id_)))
             for id_, one in doing.items()
         ]
-        disk = shutil.disk_usage(self._home.path)
-        return HomeNow(stations=stations, free_bytes=disk.free, total_bytes=disk.total)
+        return HomeNow(stations=stations, disks=Disks(rooms=rooms_of(self._home)))
 
     def _reader(self, station_id: str) -> "ActivityReader":
         from partgate.records import ActivityReader

@@ -1,7 +1,6 @@
-"""The disk that the home lies on: its room, its kind, and how long it takes to be sure."""
+"""The disks that the home lies on: their room, their kind, and how long it takes to be sure."""
 
 import os
-import shutil
 import statistics
 import tempfile
 import time
@@ -9,10 +8,18 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from partgate.fitness._check import Check, note, ok, unfit
+from partgate.fitness._home import nearest
 from partgate.fitness._processor import GIB, gib
-from partgate.records import file_system_of, refuse_network_disk
+from partgate.records import (
+    AskRoom,
+    Home,
+    Room,
+    file_system_of,
+    places_of,
+    refuse_network_disk,
+    room_of,
+)
 
-TOO_FULL_BYTES = GIB
 SCARCE_BYTES = 10 * GIB
 FEW_INODES = 100_000  # an image and a map take one each
 SLOW_SYNC_MS = 20.0
@@ -20,21 +27,31 @@ SYNCS = 9
 _PAGE = bytes(4096)  # what SQLite appends for a row
 
 
-def room(path: Path) -> Iterator[Check]:
-    """Say how much is free, in bytes and in files."""
-    usage = shutil.disk_usage(path)
-    value = f"{gib(usage.free)} of {gib(usage.total)} free"
-    advice = "delete what is not partgate's, or choose a larger disk with --home"
-    if usage.free < TOO_FULL_BYTES:
-        yield unfit("disk space", value, advice, exit_code=73)
-    elif usage.free < SCARCE_BYTES:
-        yield note("disk space", value, advice)
+def room(home: Home, ask: AskRoom = room_of) -> Iterator[Check]:
+    """Say how much is free, in bytes and in files, on each disk that rows, images or maps lie on."""
+    rooms = {name: ask(nearest(path)) for name, path in places_of(home).items()}
+    rows, seen = rooms["home"], set[int]()
+    for name, found in rooms.items():
+        if found.device not in seen:
+            has_images = any(rooms[place].device == found.device for place in ("images", "maps"))
+            yield from _room("" if name == "home" else f" of {name}", found, rows, has_images=has_images)
+        seen.add(found.device)
+
+
+def _room(of: str, found: Room, rows: Room, *, has_images: bool) -> Iterator[Check]:
+    name, value = f"disk space{of}", f"{gib(found.free_bytes)} of {gib(found.total_bytes)} free"
+    advice = "delete what is not partgate's, or choose a larger disk"
+    if found.device == rows.device and not found.takes_rows:
+        yield unfit(name, f"{value}: too little for rows", advice, exit_code=73)
+    elif has_images and found.headroom(rows) < 1:
+        yield note(name, f"{found.left}: too little for images of accepted parts", advice)
+    elif found.free_bytes < SCARCE_BYTES:
+        yield note(name, value, advice)
     else:
-        yield ok("disk space", value)
-    # A file system without a fixed number of them, such as btrfs, says 0.
-    files = os.statvfs(path)
-    if files.f_files and files.f_favail < FEW_INODES:
-        yield note("disk files", f"{files.f_favail:,} more files fit", "every image takes one; delete files")
+        yield ok(name, value)
+    if found.total_files and found.free_files < FEW_INODES:
+        value = f"{found.free_files:,} more files fit"
+        yield note(f"disk files{of}", value, "every image takes one (an inode); delete files")
 
 
 def kind(path: Path) -> Iterator[Check]:

@@ -33,7 +33,7 @@ def examine(home: Home, *, on_look: Callable[[str], None] = lambda name: None) -
         ("trusted signers", lambda: _home.keys(home), LIMIT_S),
         ("sqlite", _home.sqlite, LIMIT_S),
         ("disk kind", lambda: _disk.kind(ground), LIMIT_S),
-        ("disk space", lambda: _disk.room(ground), LIMIT_S),
+        ("disk space", lambda: _disk.room(home), LIMIT_S),
         ("disk sync", lambda: _disk.syncs(ground), LIMIT_S),
         ("open files", _home.open_files, LIMIT_S),
         ("learning", _runtimes.learning, LIMIT_S),

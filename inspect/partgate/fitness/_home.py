@@ -16,7 +16,12 @@ _STATION = "station-"
 
 def ground(home: Home) -> Path:
     """Return the home's folder or, before it is made, the nearest folder that there is."""
-    return next(folder for folder in (home.path, *home.path.parents) if _is_folder(folder))
+    return nearest(home.path)
+
+
+def nearest(path: Path) -> Path:
+    """Return a folder or, where there is none yet, the nearest above it that there is."""
+    return next(folder for folder in (path, *path.parents) if _is_folder(folder))
 
 
 def _is_folder(path: Path) -> bool:

@@ -11,9 +11,9 @@ from partgate.fitness._cameras import MakeProcess, Seen, look_at_camera
 from partgate.fitness._check import Check, looked, note, ok, refused, unfit
 from partgate.fitness._cores import cores_set_aside
 from partgate.fitness._judging import Pace, judging
-from partgate.fitness._supply import free_bytes, rate, supply
+from partgate.fitness._supply import rate, supply
 from partgate.fitness._windows import windows
-from partgate.records import Home
+from partgate.records import Home, room_of
 from partgate_cameras import ProcessCamera
 from partgate_station import (
     AlreadyRunning,
@@ -94,7 +94,7 @@ def _all(
         yield from looked("health pages", partial(_health_pages, config.health))
     yield from looked("home", lambda: _home.folder(home))
     yield from looked("disk kind", lambda: _disk.kind(_home.ground(home)))
-    yield from looked("disk space", lambda: _disk.room(_home.ground(home)))
+    yield from looked("disk space", lambda: _disk.room(home))
     seen: dict[str, Seen] = {}
     if make is None or running is not None:
         yield note("cameras", "not opened", "what they give is not known; a golden frame stands for it")
@@ -129,5 +129,9 @@ def _look_at_judging(
     pace = paces[0] if paces else None
     if pace is not None:
         yield from looked("rate", lambda: rate(config, pace))
-    free = free_bytes(_home.ground(home))
-    yield from looked("disk lasts", lambda: supply(config, seen.values(), pace, free))
+    yield from looked("disk lasts", lambda: _lasts(config, home, seen, pace))
+
+
+def _lasts(config: StationConfig, home: Home, seen: dict[str, Seen], pace: Pace | None) -> Iterator[Check]:
+    images, rows = (room_of(_home.nearest(path)) for path in (home.images_path, home.path))
+    yield from supply(config, seen.values(), pace, images, rows)

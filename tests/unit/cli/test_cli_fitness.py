@@ -63,7 +63,7 @@ def test_check_of_a_virtual_station_without_a_model(
     assert (said["station"], said["fit"], said["exit_code"], done.returncode) == ("virtual", False, 66, 66)
     assert checks["camera top"]["state"] == "ok"
     assert checks["camera top"]["value"].startswith("256×256 grey in ")
-    assert checks["disk lasts"]["value"].endswith("GiB")
+    assert checks["disk lasts"]["value"].endswith("GiB; then the oldest images of accepted parts make room")
 
 
 def test_check_of_the_simulator_and_without_its_cameras(

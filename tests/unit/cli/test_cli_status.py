@@ -13,6 +13,8 @@ import pytest
 from sqlmodel import Session
 
 from commands import in_process
+from disks import GIB, disk_of
+from partgate.cli._status_disks import Disks
 from partgate.cli._status_text import age
 from partgate.records import Database, Home, Part, add_station
 from partgate_engines import keep_process_on, let_go, on_cores
@@ -57,6 +59,8 @@ def test_a_station_that_is_down(home: Home, capsys: pytest.CaptureFixture[str]) 
     assert station["last_part"]["verdict"] == "UNDECIDED"
     assert 0 <= station["last_part"]["age_s"] < 3600
     assert said["disk"]["total_bytes"] > said["disk"]["free_bytes"] > 0
+    assert list(said["disks"]) == ["home", "images", "maps"]
+    assert said["disks"]["images"]["free_bytes"] > 0
     text = in_process("status", home=home.path, capsys=capsys).stdout
     assert "Station 'line1' (Line 1): not running" in text
     assert "balanced" in text
@@ -146,6 +150,62 @@ def test_watching_ends_with_ctrl_c(home: Home) -> None:
         watching.send_signal(signal.SIGINT)
         assert watching.wait(timeout=30) == 0
     assert [look["stations"][0]["ledger"]["triggers"] for look in looks] == [3, 3]
+
+
+ELSEWHERE = {"images": 2, "maps": 2}
+
+
+@pytest.mark.parametrize(
+    ("free", "device", "lines"),
+    [
+        pytest.param({}, {}, [("disk", "500.00 GiB of 1000.00 GiB free", "")], id="room"),
+        pytest.param(
+            {"images": 90},
+            ELSEWHERE,
+            [
+                ("disk", "500.00 GiB of 1000.00 GiB free", ""),
+                ("images", "90.00 GiB of 1000.00 GiB free", "yellow"),
+            ],
+            id="nearly-full",
+        ),
+        pytest.param(
+            {"images": 0.9},
+            ELSEWHERE,
+            [
+                ("disk", "500.00 GiB of 1000.00 GiB free", ""),
+                ("images", "0.90 GiB of 1000.00 GiB free: no images of accepted parts are kept", "bold red"),
+            ],
+            id="floor",
+        ),
+        pytest.param(
+            dict.fromkeys(("home", "images", "maps"), 0.5),
+            {},
+            [("disk", "0.50 GiB of 1000.00 GiB free: no images are kept", "bold red")],
+            id="shared",
+        ),
+        pytest.param(
+            {"home": 0.1},
+            ELSEWHERE,
+            [
+                (
+                    "disk",
+                    "0.10 GiB of 1000.00 GiB free: rows can soon not be written, the station is not ready",
+                    "bold red",
+                ),
+                ("images", "500.00 GiB of 1000.00 GiB free", ""),
+            ],
+            id="rows",
+        ),
+    ],
+)
+def test_how_full_the_disks_are(
+    free: dict[str, float], device: dict[str, int], lines: list[tuple[str, str, str]]
+) -> None:
+    rooms = {
+        name: disk_of(free.get(name, 500) * GIB, device=device.get(name, 1))
+        for name in ("home", "images", "maps")
+    }
+    assert list(Disks(rooms=rooms).lines()) == lines
 
 
 @pytest.mark.parametrize(

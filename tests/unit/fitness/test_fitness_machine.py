@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from disks import GIB, disk_of
 from partgate.fitness import Check, State, examine, exit_code
 from partgate.fitness import _clock as clocks
 from partgate.fitness import _disk as disks
@@ -16,13 +17,12 @@ from partgate.fitness import _processor as processors
 from partgate.fitness import _producers as gentl
 from partgate.fitness import _runtimes as runtimes
 from partgate.fitness._check import about, looked, looked_within, note, ok, refused, unfit
-from partgate.records import Database, Home, Keys
+from partgate.records import Database, Home, Keys, Room
 from partgate_cameras import FoundDevice, ProducerSurvey
 from partgate_engines import GroupLimits, RuntimeChoice, group_limits
 from partgate_station import ConfigError, MissingInput
 
 NO_LIMITS = GroupLimits(cores=None, memory_bytes=None)
-GIB = 1 << 30
 
 
 def state(checks: Iterable[Check]) -> str:
@@ -120,6 +120,50 @@ def test_groups_of_version_1(tmp_path: Path) -> None:
 
 def test_no_groups_no_limits(tmp_path: Path) -> None:
     assert group_limits(tmp_path / "none", tmp_path) == NO_LIMITS
+
+
+@pytest.mark.parametrize(
+    ("rows", "images", "found"),
+    [
+        (disk_of(500 * GIB), None, [("disk space", "ok")]),
+        (disk_of(5 * GIB), None, [("disk space", "note")]),
+        (disk_of(GIB), None, [("disk space", "note")]),
+        (disk_of(GIB // 5), None, [("disk space", "unfit")]),
+        (disk_of(500 * GIB, free_files=50_000), None, [("disk space", "ok"), ("disk files", "note")]),
+        (
+            disk_of(GIB),
+            disk_of(500 * GIB, device=2),
+            [("disk space", "note"), ("disk space of images", "ok")],
+        ),
+        (
+            disk_of(500 * GIB),
+            disk_of(0, device=2),
+            [("disk space", "ok"), ("disk space of images", "note")],
+        ),
+        (
+            disk_of(500 * GIB),
+            disk_of(500 * GIB, device=2, free_files=7),
+            [("disk space", "ok"), ("disk space of images", "note"), ("disk files of images", "note")],
+        ),
+    ],
+)
+def test_every_disk_is_looked_at_once(
+    rows: Room, images: Room | None, found: list[tuple[str, str]], tmp_path: Path
+) -> None:
+    home = Home.open(tmp_path / "home")
+    checks = list(
+        disks.room(home, lambda path: images if images and path.name in {"images", "maps"} else rows)
+    )
+    assert [(check.name, check.state.value) for check in checks] == found
+    assert all(check.advice for check in checks if check.state is not State.OK)
+    said = {check.name: check.value for check in checks}
+    if images is not None and images.free_files == 7:
+        assert "files (inodes)" in said["disk space of images"]
+
+
+def test_the_disks_of_a_home_that_is_not_made_yet(tmp_path: Path) -> None:
+    (check, *_) = disks.room(Home(path=tmp_path / "a" / "b"))
+    assert check.name == "disk space"
 
 
 @pytest.mark.parametrize(("step_s", "expected"), [(0.001, "ok"), (0.2, "note")])

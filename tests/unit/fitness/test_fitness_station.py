@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from disks import GIB, disk_of
 from partgate.fitness import State, StationFitness, examine_station, exit_code
 from partgate.fitness._cameras import Seen, look_at_camera
 from partgate.fitness._judging import Pace, deadline, precision
@@ -239,11 +240,11 @@ def test_a_deadline_against_what_a_part_takes(deadline_ms: int, state: str) -> N
     assert "a golden frame" in deadline(deadline_ms, PACE, golden=True).value
 
 
-def station(period_s: float | None = 0.1, images: str = "all") -> StationConfig:
+def station(period_s: float | None = 0.1, images: str = "all", room_share: float = 0.1) -> StationConfig:
     return StationConfig(
         station_id="line1",
         cameras=(TOP,),
-        records=Records.model_validate({"images": images}),
+        records=Records.model_validate({"images": images, "room_share": room_share}),
         trigger=ContinuousTrigger(kind="continuous")
         if period_s is None
         else IntervalTrigger(kind="interval", period_s=period_s),
@@ -255,18 +256,34 @@ def test_whether_the_station_keeps_up(period_s: float | None, states: list[str])
     assert [check.state.value for check in rate(station(period_s), PACE)] == states
 
 
-def test_for_how_long_the_disk_lasts() -> None:
+def test_for_how_long_the_disk_lasts_and_what_happens_then() -> None:
     seen = [Seen(frame=frame(), grab_ms=20)]
-    (long,) = supply(station(0.1), seen, PACE, free_bytes=10**12)
-    (short,) = supply(station(0.1, "flagged"), seen, PACE, free_bytes=10**9)
+    rows = disk_of(100 * GIB)
+    much, little = disk_of(900 * GIB, device=2), disk_of(102 * GIB, device=2)
+    (long,) = supply(station(0.1), seen, PACE, much, rows)
+    (short,) = supply(station(0.1), seen, PACE, little, rows)
     assert (long.state, short.state) == (State.OK, State.NOTE)
     hours, unit = short.value.split(":")[0].split()
-    kept_bytes = 48 * 64 + 800 + 4096  # noise is not compressed; rows; map
+    kept_bytes = 48 * 64 + 900 + 4096  # noise is not compressed; rows; map
     assert unit == "hours"
-    assert float(hours) == pytest.approx(10**9 / kept_bytes / 10 / 3_600, rel=0.2)
-    assert "if every part is flagged" in short.value
-    assert list(supply(station(0.1), [], PACE, free_bytes=10**9)) == []
-    assert list(supply(station(None), seen, None, free_bytes=10**9)) == []
+    # A tenth of the disk stays free.
+    assert float(hours) == pytest.approx(2 * GIB / kept_bytes / 10 / 3_600, rel=0.2)
+    assert short.value.endswith("then the oldest images of accepted parts make room")
+    assert short.advice == "a larger disk keeps them for longer"
+    assert list(supply(station(0.1), [], PACE, little, rows)) == []
+    assert list(supply(station(None), seen, None, little, rows)) == []
+
+
+def test_what_happens_to_a_disk_that_nobody_makes_room_on() -> None:
+    seen = [Seen(frame=frame(), grab_ms=20)]
+    little, rows = disk_of(2 * GIB, device=2), disk_of(100 * GIB)
+    (flagged,) = supply(station(0.1, "flagged"), seen, PACE, little, rows)
+    (kept,) = supply(station(0.1, room_share=0), seen, PACE, little, rows)
+    (full,) = supply(station(0.1, room_share=0), seen, PACE, disk_of(0, device=2), rows)
+    assert "if every part is flagged; then images are not kept" in flagged.value
+    assert "into 1.0 GiB; then images are not kept" in kept.value
+    assert 'images = "flagged" or a room_share' in kept.advice
+    assert full.value.startswith("0.0 hours")
 
 
 @pytest.mark.parametrize(
