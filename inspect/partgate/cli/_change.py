@@ -131,10 +131,10 @@ def _gone(
     if not gone:
         return ()
     witness = Witness(bundle, recipe.regions)
+    shown = [number for number, one in enumerate(gone[:SHOWN]) if one["score"] is not None]
     return tuple(
-        picture_of(witness.seen(image), one["score"], witness.judged(image)[1], recipe)
-        for one, image in list(zip(gone, images.forgotten, strict=True))[:SHOWN]
-        if one["score"] is not None
+        picture_of(witness.seen(image), gone[number]["score"], witness.judged(image)[1], recipe)
+        for number, image in ((number, images.forgotten[number]) for number in shown)
     )
 
 

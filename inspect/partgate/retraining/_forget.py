@@ -135,9 +135,15 @@ def forget_images(
 def _judged(
     store: ImageStore, what: Forgettable, bundle: Bundle, recipe: Recipe, progress: Progress
 ) -> list[dict[str, Any]]:
-    """Return what is forgotten, with the score and verdict that it gets now: is the defect seen again?"""
-    images = good_images(store, what.snapshot).only(what.positions)
-    scores = score_images(bundle, images, recipe.regions, progress, step="scoring what was forgotten")
+    """Return what is forgotten, with the score and verdict that it gets now: is the defect seen again?
+
+    One whose image is missing gets no score: that may be why it is forgotten.
+    """
+    there = [number for number, one in enumerate(what.images) if store.has(one["sha256"])]
+    images = good_images(store, what.snapshot).only([what.positions[number] for number in there])
+    found = score_images(bundle, images, recipe.regions, progress, step="scoring what was forgotten")
+    known = dict(zip(there, found, strict=True))
+    scores = [known.get(number, float("nan")) for number in range(len(what.images))]
     return [
         {**one, "score": for_json(score), "verdict": recipe.thresholds.verdict(score).value}
         for one, score in zip(what.images, scores, strict=True)

@@ -7,15 +7,27 @@ from functools import partial
 from itertools import chain
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 from sqlmodel import Session, col, select
 
-from partgate.records import Finding, Frame, ImageState, ImageStore, LearnedImage, Part, Review, SnapshotImage
+from partgate.records import (
+    Finding,
+    Frame,
+    ImageMissing,
+    ImageState,
+    ImageStore,
+    LearnedImage,
+    Part,
+    Review,
+    SnapshotImage,
+)
 from partgate.retraining._deferred import DeferredImages
 from partgate_cameras import ImageError, ImageMeasures, measure_image, read_image, strays, survey_images
 from partgate_engines.anomaly import GoodImage, Progress
 from partgate_station import DataError, MissingInput
 
-SHOWN_PROBLEMS = 20
+SHOWN_PROBLEMS, SHOWN_NAMES = 20, 5
 # An image that a part brought, rather than a file, is named by the part.
 PART_ORIGIN = "part:"
 
@@ -142,11 +154,30 @@ def snapshot_of(session: Session, model_id: str) -> tuple[LearnedImage, ...]:
 
 
 def good_images(images: ImageStore, entries: Sequence[LearnedImage]) -> DeferredImages:
-    """Take the good images of a snapshot back out of the store."""
-    return DeferredImages(
-        [
-            (entry.origin, partial(images.get, entry.image_sha256))
-            for entry in entries
-            if entry.finding is Finding.GOOD
-        ]
-    )
+    """Take the good images of a snapshot back out of the store.
+
+    A model counts the images that it was learned from: none of them can be left out here. Reading one that
+    is missing raises `ImageMissing`, which names all that are, and the way out.
+    """
+    good = [entry for entry in entries if entry.finding is Finding.GOOD]
+    return DeferredImages([(entry.origin, partial(_learned_from, images, entry, good)) for entry in good])
+
+
+def some(names: Sequence[str]) -> str:
+    """Return names for a message, the first of many."""
+    more = f" and {len(names) - SHOWN_NAMES} more" if len(names) > SHOWN_NAMES else ""
+    return ", ".join(names[:SHOWN_NAMES]) + more
+
+
+def _learned_from(
+    images: ImageStore, entry: LearnedImage, good: Sequence[LearnedImage]
+) -> npt.NDArray[np.uint8]:
+    try:
+        return images.get(entry.image_sha256)
+    except ImageMissing as error:
+        missing = [one.origin for one in good if not images.has(one.image_sha256)]
+        raise ImageMissing(
+            f"{len(missing)} of {len(good)} good images to learn from are missing from the image store:"
+            f" {some(missing)}; restore them from a backup, or take them out of the model with"
+            " `partgate models forget PRODUCT --image NAME`"
+        ) from error

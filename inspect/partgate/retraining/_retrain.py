@@ -20,6 +20,7 @@ from partgate.retraining._reviewed import (
     overturned,
     reviewed_frames,
     reviewed_report,
+    still_there,
 )
 from partgate.retraining._scores import for_json
 from partgate.retraining._seen import held_out
@@ -146,6 +147,7 @@ def _given(
         snapshot = snapshot_of(session, now.model_id)
         known = reviewed_frames(session, product)
         refuse_learned_defects(session, product, snapshot, known)
+        known = still_there(ImageStore(home), known)
         forgotten = forgotten_before(session, now.model_id)
         bundle = Bundle.open(home.bundles_path / now.model_id, trusted=Keys(home).trusted())
         held = hand_set(session, now, bundle.manifest.calibration)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+import structlog
 from sqlmodel import Session, col, select
 
 from partgate.records import (
@@ -20,12 +21,14 @@ from partgate.records import (
 )
 from partgate.retraining._deferred import DeferredImages
 from partgate.retraining._image_health import AT_A_TIME, UnfitParts
-from partgate.retraining._images import PART_ORIGIN
+from partgate.retraining._images import PART_ORIGIN, some
 from partgate.retraining._scores import for_json, score_images
 from partgate.retraining._seen import lowest
 from partgate_engines import Bundle
 from partgate_engines.anomaly import Progress
 from partgate_station import Recipe, Verdict
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,6 +98,16 @@ def found_defective(session: Session, parts: Collection[uuid.UUID]) -> dict[uuid
         )
         found |= {part.id: f"trigger {part.trigger_id} of {part.station_id}" for part in rows}
     return found
+
+
+def still_there(store: ImageStore, frames: Sequence[ReviewedFrame]) -> tuple[ReviewedFrame, ...]:
+    """Return the frames whose images are in the store; the others are named in the log, and left out."""
+    there = tuple(frame for frame in frames if store.has(frame.image_sha256))
+    missing = [frame.origin for frame in frames if not store.has(frame.image_sha256)]
+    if missing:
+        log.warning("images of reviewed parts are missing from the image store; they are left out",
+                    images=len(missing), of=len(frames), parts=some(missing))  # fmt: skip
+    return there
 
 
 def overturned(reviewed: Sequence[ReviewedFrame], snapshot: Sequence[LearnedImage]) -> list[ReviewedFrame]:

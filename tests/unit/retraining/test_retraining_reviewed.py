@@ -8,12 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from structlog.testing import capture_logs
 
 from partgate.records import (
     ClosedPart,
     Database,
     Finding,
     Home,
+    ImageMissing,
     ImageStore,
     LearnedImage,
     OpenPart,
@@ -25,7 +27,8 @@ from partgate.records import (
 )
 from partgate.retraining import collected_images
 from partgate.retraining._contradictions import refuse_learned_defects
-from partgate.retraining._reviewed import ReviewedFrame, overturned, reviewed_frames
+from partgate.retraining._images import good_images
+from partgate.retraining._reviewed import ReviewedFrame, overturned, reviewed_frames, still_there
 from partgate_station import DataError, Verdict
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
@@ -150,6 +153,51 @@ def test_only_flagged_good_frames_that_are_new_are_learned() -> None:
     ]
     snapshot = [LearnedImage(image_sha256="known", origin="a.png", finding=Finding.GOOD)]
     assert [f.image_sha256 for f in overturned(reviewed, snapshot)] == ["overturned"]
+
+
+def lose(home: Home, sha256: str) -> None:
+    (home.images_path / sha256[:2] / f"{sha256}.jxl").unlink()
+
+
+def test_reviewed_parts_whose_images_are_missing_are_named_and_left_out(
+    home: Home, database: Database
+) -> None:
+    parts = record(home, database, [Verdict.REJECT] * 8)
+    for part in parts:
+        review(database, part, Finding.GOOD)
+    with database.read() as session:
+        known = reviewed_frames(session, "tile")
+    store = ImageStore(home)
+    with capture_logs() as said:
+        assert still_there(store, known) == known
+    assert said == []
+    for gone in known[1:]:
+        lose(home, gone.image_sha256)
+    with capture_logs() as said:
+        assert still_there(store, known) == known[:1]
+    (line,) = said
+    assert (line["log_level"], line["images"], line["of"]) == ("warning", 7, 8)
+    assert line["parts"] == f"{', '.join(f'part:{part}' for part in parts[1:6])} and 2 more"
+
+
+def test_all_images_that_a_model_lacks_are_named_with_the_way_out(home: Home) -> None:
+    store = ImageStore(home)
+    entries = [
+        LearnedImage(
+            image_sha256=store.put(np.full((8, 8), number, np.uint8)), origin=f"{number}.png",
+            finding=Finding.GOOD if number else Finding.DEFECTIVE,
+        )
+        for number in range(5)
+    ]  # fmt: skip
+    good = good_images(store, entries)
+    for number in (0, 2, 3):
+        lose(home, entries[number].image_sha256)
+    assert [good[position].origin for position in (0, 3)] == ["1.png", "4.png"]
+    with pytest.raises(
+        ImageMissing,
+        match=r"2 of 4 good images to learn from .* 2\.png, 3\.png; .* `partgate models forget PRODUCT",
+    ):
+        good[1]
 
 
 def test_what_a_station_collected_is_learned_less_what_was_found_defective(
