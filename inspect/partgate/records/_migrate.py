@@ -38,7 +38,7 @@ class Migrations:
     head: int
 
 
-PACKAGED = Migrations(location="partgate.records:migrations", head=5)
+PACKAGED = Migrations(location="partgate.records:migrations", head=6)
 
 
 def prepare(home: Home, migrations: Migrations = PACKAGED) -> None:
