@@ -151,7 +151,7 @@ class Line:
         try:
             frames, decision = self._judged(taken)
         except Exception:
-            self._finish(_outcome(taken, _station_fault("with the part in work")), taken, frames)
+            self._finish(_station_fault("with the part in work"), taken, frames)
             raise
         try:
             decision = _once_durable(taken.durable, decision, taken.deadline_s)
@@ -160,7 +160,7 @@ class Line:
             raise
         taken.clock.passed(Stage.DURABLE)
         decision = _in_time(decision, taken.deadline_s, taken.deadline_ms)
-        return self._finish(_outcome(taken, decision), taken, frames)
+        return self._finish(decision, taken, frames)
 
     def _signal_unrecorded(self, taken: TakenPart) -> None:
         """No row, no verdict: the gate is told to stay shut, and there is nothing to close."""
@@ -173,7 +173,7 @@ class Line:
         decision = _station_fault("with a part before it in work")
         try:
             _once_durable(taken.durable, decision, taken.deadline_s)
-            self._finish(_outcome(taken, decision), taken, frames)
+            self._finish(decision, taken, frames)
         except StoreError as error:  # what has failed before it is raised
             log.error("a part could not be closed", trigger=taken.trigger.trigger_id, error=str(error))
 
@@ -203,8 +203,9 @@ class Line:
             return unjudged, late
         return judge_frames(judge, frames)
 
-    def _finish(self, outcome: Outcome, taken: TakenPart, frames: Sequence[JudgedFrame]) -> Outcome:
-        self._note_verdict(_closed(outcome, ()))
+    def _finish(self, decision: Decision, taken: TakenPart, frames: Sequence[JudgedFrame]) -> Outcome:
+        self._note_verdict(_closed(_outcome(taken, decision), ()))
+        outcome = _outcome(taken, decision)  # after the note, whose time is the part's as well
         signalled = self._output.signal(outcome)
         taken.clock.passed(Stage.SIGNALLED)
         try:
