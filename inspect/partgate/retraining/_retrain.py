@@ -103,14 +103,8 @@ def retrain_product(
         update={"thresholds": learned.calibration.thresholds, "regions": learned.regions}
     )
     report = {
-        "added_parts": sorted({str(entry.part_id) for entry in given.fresh if entry.part_id is not None}),
-        "added": _added(given.fresh, learned),
-        "odd": unlike_others(
-            given.fresh, held_out(learned), now.recipe.thresholds.reject, _by_origin(given.reviewed)
-        ),
+        **_came(given, learned),
         "given": _told(given) if images else None,
-        "image_health_left_out": given.left_out,
-        "not_located": [{"image": image, "why": why} for image, why in given.not_located],
         "good_set": _good_set(parent, now.recipe, learned, recipe, added=len(given.fresh)),
         **candidate_report(
             parent=parent, now=now, learned=learned, bundle=bundle, good=good, held=given.held
@@ -242,6 +236,18 @@ def _with_added(snapshot: Sequence[LearnedImage], fresh: Sequence[LearnedImage])
     good = [entry for entry in snapshot if entry.finding is Finding.GOOD]
     defective = [entry for entry in snapshot if entry.finding is Finding.DEFECTIVE]
     return (*good, *fresh, *defective)
+
+
+def _came(given: _Given, learned: Learned) -> dict[str, Any]:
+    """Return what came, what of it is odd, and what was left out, ready for JSON."""
+    reject = given.now.recipe.thresholds.reject
+    return {
+        "added_parts": sorted({str(entry.part_id) for entry in given.fresh if entry.part_id is not None}),
+        "added": _added(given.fresh, learned),
+        "odd": unlike_others(given.fresh, held_out(learned), reject, _by_origin(given.reviewed)),
+        "image_health_left_out": given.left_out,
+        "not_located": [{"image": image, "why": why} for image, why in given.not_located],
+    }
 
 
 def _added(fresh: Sequence[LearnedImage], learned: Learned) -> list[dict[str, Any]]:
