@@ -121,12 +121,7 @@ def learn(
     summary = _taught(
         Sources(good=good, from_station=from_station, defects=defects, masks=masks, skip_bad=skip_bad),
         product,
-        recipe=Given(
-            recipe=_recipe_settings(recipe, region or []),
-            has_file=recipe is not None,
-            has_regions=bool(region),
-            has_budget=budget is not None,
-        ),
+        recipe=_given(recipe, region or [], has_budget=budget is not None),
         settings=settings,
         home_path=home,
     )
@@ -279,6 +274,15 @@ def _limits(*, align: bool, **given: float | None) -> "PoseLimits | None":
             f"{options} without --align: parts are not aligned then; give --align as well"
         )
     return PoseLimits(**wanted) if align else None
+
+
+def _given(recipe: Path | None, regions: list[str], *, has_budget: bool) -> Given:
+    return Given(
+        recipe=_recipe_settings(recipe, regions),
+        has_file=recipe is not None,
+        has_regions=bool(regions),
+        has_budget=has_budget,
+    )
 
 
 def _recipe_settings(recipe: Path | None, regions: list[str]) -> RecipeSettings:

@@ -73,9 +73,7 @@ def learn_product(
     _check(product, good, recipe)
     times = StepTimes.of(progress)
     refuse_both(good, defective, times)
-    if any(region.camera_id is not None for region in recipe.regions):  # else no image is decoded for it
-        with database.read() as session:
-            check_cameras_of_regions(session, recipe.regions, [image.origin for image in good])
+    _check_cameras(database, good, recipe)
     learned = learn(
         good,
         settings=settings,
@@ -115,6 +113,12 @@ def learn_product(
             session, bundle=bundle, recipe=full_recipe, report=report, snapshot=snapshot, by=by
         )
     ).result()
+
+
+def _check_cameras(database: Database, good: Sequence[GoodImage], recipe: RecipeSettings) -> None:
+    if any(region.camera_id is not None for region in recipe.regions):  # else no image is decoded for it
+        with database.read() as session:
+            check_cameras_of_regions(session, recipe.regions, [image.origin for image in good])
 
 
 def _check(product: str, good: Sequence[GoodImage], recipe: RecipeSettings) -> None:
